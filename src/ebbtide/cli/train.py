@@ -1,0 +1,214 @@
+"""ebbtide train: from data to a run."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import tyro
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.errors import EbbtideError, require
+from ebbtide.recipes.presets import PRESETS, find_recipe
+from ebbtide.recipes.recipe import Recipe
+from ebbtide.recipes.train import Ended, Note, resumed_recipe
+from ebbtide.recipes.train import train as train_run
+from ebbtide.training import Update
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Learn from data. Every field of the recipe is an option too; the defaults shown are those of the preset."""
+
+    preset: tyro.conf.Positional[str]
+    """A preset, a recipe in a JSON file, or a run's folder (with --resume)."""
+    data: str | None = None
+    """What to learn from: digits, swiss-roll, moons, mixture, a folder of images or IDX files, an .npy, .npz or IDX
+    file, or hf:NAME. None: the preset's own."""
+    out: Path | None = None
+    """The run's folder; None: runs/ and the recipe's name."""
+    steps: int | None = None
+    """Stop after this many updates."""
+    minutes: float | None = None
+    """Stop after this much time; the learning rate falls to zero as it ends."""
+    seed: int | None = None
+    """All randomness of the run; None: the preset's."""
+    resume: bool = False
+    """Go on from the newest checkpoint of --out, exactly as if training had never stopped."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    """The recipe itself, every field an option."""
+
+
+def train(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    if not arguments:
+        screen.print(presets_in_words())
+        return 2
+    base = _base(arguments)
+    options = parse(TrainOptions, "train", arguments, TrainOptions(preset=base.name, recipe=base))
+    recipe, out = _chosen(options)
+    with _stop_signals() as stop:
+        return _show(train_run(recipe, out, resume=options.resume, stop=stop), recipe)
+
+
+def presets_in_words() -> str:
+    """What `ebbtide train` prints when it is not told what to train."""
+    lines = ["usage: ebbtide train PRESET|RECIPE.json|RUN \\[options]    (--help lists them)", "", "presets:"]
+    return "\n".join(lines + [f"  {name:12}{preset.about}" for name, preset in PRESETS.items()])
+
+
+def _base(arguments: Sequence[str]) -> Recipe:
+    """The recipe whose values are the defaults: it must be known before the options can be read."""
+    name = arguments[0]
+    if name in ("-h", "--help"):
+        return PRESETS["digits"].recipe
+    require(
+        not name.startswith("-"),
+        f"{name!r} came first, expected a preset ({', '.join(PRESETS)}), a recipe or a run: ebbtide train PRESET ...",
+    )
+    if (Path(name) / "recipe.json").is_file():
+        return resumed_recipe(Path(name), steps=None, minutes=None)
+    return find_recipe(name)
+
+
+def _chosen(options: TrainOptions) -> tuple[Recipe, Path]:
+    """The recipe and the run's folder, after all options."""
+    recipe = options.recipe
+    require(options.steps is None or options.minutes is None, "--steps and --minutes both came: give one of them")
+    is_run = (Path(options.preset) / "recipe.json").is_file()
+    require(not is_run or options.resume, f"{options.preset} is a run: add --resume to go on with it")
+    out = options.out or (Path(options.preset) if is_run else Path("runs") / recipe.name)
+    training = recipe.training
+    if options.resume and (out / "recipe.json").is_file():
+        recipe = resumed_recipe(out, steps=None, minutes=None)
+        training = recipe.training
+    elif options.resume:
+        raise EbbtideError(f"there is no run {out} to resume: leave --resume out to start it")
+    if options.steps is not None:
+        training = replace(training, steps=options.steps, minutes=None)
+    if options.minutes is not None:
+        training = replace(training, steps=None, minutes=options.minutes)
+    if options.seed is not None:
+        require(not options.resume, "--seed came with --resume: a run keeps its seed")
+        training = replace(training, seed=options.seed)
+    data = recipe.data if options.data is None else replace(recipe.data, source=options.data)
+    return replace(recipe, training=training, data=data), out
+
+
+def _show(happenings: Iterator[Note | Update | Ended], recipe: Recipe) -> int:
+    """Notes above a progress bar; the way to go on at the end."""
+    minutes = recipe.training.minutes
+    screen.print(
+        f"training {recipe.name} for {f'{minutes:g} minutes' if minutes else f'{recipe.training.steps} steps'}"
+    )
+    bar = Progress(
+        TextColumn("step {task.fields[step]:>6}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("{task.fields[speed]:,.0f} images/s"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+    lines = _Lines(enabled=not screen.is_terminal)
+    with bar:
+        task = bar.add_task("", total=1.0, step=0, loss=float("nan"), speed=0.0, left="")
+        meter = _Meter()
+        for happening in happenings:
+            match happening:
+                case Update():
+                    meter.take(happening)
+                    lines.take(happening, meter)
+                    bar.update(
+                        task,
+                        completed=happening.progress,
+                        step=happening.step,
+                        loss=meter.loss,
+                        speed=meter.speed,
+                        left=meter.left(),
+                    )
+                case Note(text=text, trouble=trouble):
+                    bar.console.print(f"[yellow]note[/] {text}" if trouble else text)
+                case Ended(run=run, finished=finished):
+                    ended, path = finished, run.path
+    wrote(path, "run")
+    if not ended:
+        screen.print(f"stopped; a checkpoint is saved. Go on with: ebbtide train {path} --resume")
+        return 130
+    wrote(path / "pictures" / "final.png", "samples")
+    screen.print(f"next: ebbtide sample {path} -n 100    ebbtide report {path}")
+    return 0
+
+
+class _Meter:
+    """Smoothed loss and speed, and the time left."""
+
+    def __init__(self) -> None:
+        self.loss = self.speed = 0.0
+        self.started: tuple[float, float] | None = None
+        self.progress = 0.0
+
+    def take(self, update: Update) -> None:
+        first = self.started is None
+        if first:
+            self.started = (time.monotonic(), update.progress)
+        self.progress = update.progress
+        share = 1.0 if first else 0.05
+        if not update.skipped:
+            self.loss += share * (update.loss - self.loss)
+        self.speed += share * (update.images_per_second - self.speed)
+
+    def left(self) -> str:
+        assert self.started is not None
+        begun, at = self.started
+        done = self.progress - at
+        if done <= 0:
+            return ""
+        seconds = (time.monotonic() - begun) * (1 - self.progress) / done
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+
+class _Lines:
+    """A line now and then, where the output is no terminal."""
+
+    def __init__(self, enabled: bool, every: float = 10.0) -> None:
+        self.enabled, self.every, self.last = enabled, every, time.monotonic()
+
+    def take(self, update: Update, meter: _Meter) -> None:
+        now = time.monotonic()
+        if self.enabled and (now - self.last >= self.every or update.progress >= 1):
+            self.last = now
+            screen.print(
+                f"step {update.step}  {update.progress:.0%}  loss {meter.loss:.4f}  "
+                f"{meter.speed:,.0f} images/s  {meter.left()}"
+            )
+            sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """A question `stop()` that Ctrl-C or a polite kill answers with yes; the second Ctrl-C stops at once."""
+    asked = False
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        screen.print("stopping after this update; Ctrl-C again stops at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

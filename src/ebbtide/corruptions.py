@@ -1,0 +1,96 @@
+"""How data is worn away to a level t. Items C1-C3 and B5 of docs/lectures.md.
+
+A corruption needs no noise and no formula, only these two:
+
+    corrupt(x0, t, generator) -> Corrupted(xt, noise or None)
+    prior(shape, generator)   -> what is left at t = 1, drawn without any data
+
+A Gaussian corruption also knows its levels, its single steps and its posterior, as Gaussian values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ebbtide.gaussian import Gaussian, Spherical, kl, standard_normal
+from ebbtide.levels import Kind, Level, Pair, along, forward_step, posterior
+from ebbtide.randomness import Randomness, normal
+from ebbtide.schedules import Schedule
+
+
+class Corrupted(NamedTuple):
+    """xt, and the noise that made it where the corruption adds one."""
+
+    xt: Float[Tensor, "batch *event"]
+    noise: Float[Tensor, "batch *event"] | None
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """The first half of the narrow waist (the other is denoisers.Denoiser)."""
+
+    def corrupt(
+        self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], generator: Randomness
+    ) -> Corrupted: ...
+
+    def prior(self, shape: Sequence[int], generator: Randomness) -> Float[Tensor, "batch *event"]: ...
+
+
+@dataclass(frozen=True)
+class GaussianCorruption:
+    """xt = alpha_t x0 + sigma_t eps, with (alpha, sigma) from the schedule."""
+
+    schedule: Schedule
+
+    def level(self, t: Float[Tensor, "*batch"]) -> Level:
+        """alpha and sigma at t."""
+        return self.schedule.level(t)
+
+    def pair(self, kind: Kind, t: Float[Tensor, "*batch"]) -> Pair:
+        """The two numbers (a, b) of a kind of prediction at t."""
+        return self.level(t).pair(kind)
+
+    def marginal(self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Gaussian:
+        """q(xt | x0) = N(alpha_t x0, sigma_t² I) (C2)."""
+        level = self.level(t)
+        variance = level.sigma.square().to(device=x0.device, dtype=x0.dtype)
+        return Gaussian(along(level.alpha, x0) * x0, Spherical(variance), event_dims=x0.ndim - 1)
+
+    def corrupt(
+        self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], generator: Randomness
+    ) -> Corrupted:
+        """Data worn to t in one draw (C2), with its noise."""
+        eps = normal(x0.shape, generator, dtype=x0.dtype, device=x0.device)
+        return Corrupted(self.level(t).mix(x0, eps), eps)
+
+    def step(
+        self, xs: Float[Tensor, "batch *event"], s: Float[Tensor, " batch"], t: Float[Tensor, " batch"]
+    ) -> Gaussian:
+        """q(xt | xs), s < t (C1); neighbouring times of a table give N(sqrt(1 - beta) xs, beta)."""
+        return forward_step(xs, self.level(s), self.level(t))
+
+    def posterior(
+        self,
+        xt: Float[Tensor, "batch *event"],
+        x0: Float[Tensor, "batch *event"],
+        s: Float[Tensor, " batch"],
+        t: Float[Tensor, " batch"],
+    ) -> Gaussian:
+        """q(xs | xt, x0), s < t (C3)."""
+        return posterior(xt, x0, self.level(s), self.level(t))
+
+    def prior(self, shape: Sequence[int], generator: Randomness) -> Float[Tensor, "batch *event"]:
+        """N(0, I), which q(x1 | x0) approaches; `bits_left` says how closely."""
+        return normal(shape, generator)
+
+    def bits_left(self, x0: Float[Tensor, "batch *event"]) -> Float[Tensor, " batch"]:
+        """KL(q(x1|x0) ‖ N(0, I)) in bits, an example (B5): what the noise at t = 1 still says of the data."""
+        last = self.marginal(x0.double(), torch.ones(x0.shape[0], dtype=torch.float64))
+        return kl(last, standard_normal(last.mean, last.event_dims)) / math.log(2)

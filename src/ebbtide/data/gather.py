@@ -1,0 +1,102 @@
+"""Thousands of pictures decoded at once; the few that are broken are left out, and named."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ebbtide.data.colour import Colour, is_grey, recolour
+from ebbtide.data.images import decode
+from ebbtide.data.memory import allocate
+from ebbtide.errors import EbbtideError
+
+Item = TypeVar("Item")
+CHUNK = 256
+QUIET_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Gathered:
+    """values: uint8 (kept, size, size, 1 or 3); kept: which of the sources these are; skipped: "name: reason"."""
+
+    values: np.ndarray
+    kept: np.ndarray
+    skipped: tuple[str, ...]
+
+
+def gather(
+    sources: Iterable[tuple[str, Path | bytes | None]], total: int, *, size: int, colour: Colour, origin: str
+) -> Gathered:
+    """Decode `total` pictures, each given by its name and its file or its bytes (None: it has no picture).
+
+    colour "auto" gives one channel if every picture is grey, else three. origin is where they come from, for messages.
+    Raises EbbtideError if not one can be read.
+    """
+    values = allocate((total, size, size, 3))
+    kept: list[int] = []
+    skipped: list[str] = []
+    for i, (name, picture) in enumerate(_progress(_decoded(sources, size), total, f"reading {origin}")):
+        if isinstance(picture, str):
+            skipped.append(f"{name}: {picture}")
+            continue
+        values[len(kept)] = picture
+        kept.append(i)
+    if not kept:
+        raise EbbtideError(f"{origin}: none of {total} images could be read; the first is {skipped[0]}")
+    values = values[: len(kept)]
+    if colour == "auto":
+        colour = "grey" if is_grey(values) else "rgb"
+    return Gathered(values=recolour(values, colour), kept=np.array(kept), skipped=tuple(skipped))
+
+
+def _decoded(sources: Iterable[tuple[str, Path | bytes | None]], size: int) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Each name with its picture, or with the reason why there is none, in the order of the sources."""
+
+    def one(source: tuple[str, Path | bytes | None]) -> tuple[str, np.ndarray | str]:
+        name, data = source
+        try:
+            return name, "it holds no picture" if data is None else decode(data, size)
+        except EbbtideError as error:
+            return name, str(error)
+
+    left = iter(sources)
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        # a note on each odd EXIF tag or large photo helps nobody; what cannot be read is reported
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        # by chunks, so that a million files are neither queued nor held at once
+        while chunk := list(islice(left, CHUNK)):
+            yield from pool.map(one, chunk)
+
+
+def _progress(items: Iterator[Item], total: int, title: str) -> Iterator[Item]:
+    """The items; a bar on the terminal's standard error shows how far they are, once a second has gone by."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    started = time.monotonic()
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(title, total=total)
+    shown = False
+    try:
+        for item in items:
+            if not shown and time.monotonic() - started > QUIET_SECONDS:
+                bar.start()
+                shown = True
+            bar.advance(task)
+            yield item
+    finally:
+        if shown:
+            bar.stop()

@@ -1,0 +1,113 @@
+"""One word names what is learned from: a built-in dataset, a path, or a dataset of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, cast
+
+from ebbtide.data.arrays import load_arrays
+from ebbtide.data.colour import COLOURS, Colour, recolour
+from ebbtide.data.dataset import SIGNED, Dataset, ValueRange, spread
+from ebbtide.data.digits import load_digits
+from ebbtide.data.folder import load_folder
+from ebbtide.data.hub import is_saved_dataset, load_hub, load_hub_path
+from ebbtide.data.idx import find_idx, is_idx, load_idx_file, load_idx_folder
+from ebbtide.data.images import resize_all
+from ebbtide.data.toys import TOYS, load_toy
+from ebbtide.errors import EbbtideError, near_misses, require
+
+Split = Literal["train", "test"]
+BUILT_IN = ("digits", *TOYS)
+DEFAULT_SIZE = 32
+KINDS = (
+    "a folder of images, a folder with IDX files (MNIST), an IDX, .npy, .npz or .parquet file, "
+    "a folder saved by Hugging Face datasets, or hf:NAME or hf:NAME:CONFIG"
+)
+
+
+def load(
+    source: str,
+    *,
+    split: Split = "train",
+    size: int | None = None,
+    colour: Colour = "auto",
+    flip: bool = False,
+    labels: bool = True,
+    limit: int | None = None,
+    range: ValueRange = SIGNED,
+) -> Dataset:
+    """What `source` names: one of BUILT_IN, a path (see KINDS), or hf:NAME for a dataset of the Hugging Face hub.
+
+    size: height and width in pixels; None keeps digits, IDX files and arrays as they are and takes 32 for the rest.
+    colour: "grey" for one channel, "rgb" for three; "auto" keeps what arrays have, and takes one channel for pictures
+        if all of them are grey.
+    flip: mirror images at random in batch(). labels: False drops the labels.
+    limit: keep no more than this many examples, spread evenly, the same each time.
+    range: what the bytes 0..255 of an image become.
+
+    Raises EbbtideError if there is nothing of that name, it has no such split, or it cannot be read.
+    """
+    require(split in ("train", "test"), f"split is '{split}', expected train or test")
+    require(colour in COLOURS, f"colour is '{colour}', expected one of {', '.join(COLOURS)}")
+    require(size is None or size > 0, f"size is {size}, expected at least 1 pixel")
+    require(limit is None or limit > 0, f"limit is {limit}, expected at least 1 example")
+    pictures = _picture_loader(source)
+    if pictures is not None:
+        dataset = pictures(split=split, size=size or DEFAULT_SIZE, colour=colour, limit=limit)
+    else:
+        dataset = _adapted(_load_whole(source, split), source, size, colour, limit)
+    if not labels:
+        dataset = replace(dataset, labels=None, classes=())
+    return replace(dataset, range=range, flip=flip)
+
+
+def _picture_loader(source: str) -> Callable[..., Dataset] | None:
+    """The loader for pictures, which are decoded one by one to the size that is asked for; None for anything else."""
+    if not source or source in BUILT_IN:
+        return None
+    if source.startswith("hf:"):
+        return lambda **options: load_hub(source.removeprefix("hf:"), **options)
+    path = Path(source).expanduser()
+    if path.is_dir() and not _has_idx(path):
+        load_path = load_hub_path if is_saved_dataset(path) else load_folder
+        return lambda **options: load_path(path, **options)
+    if path.is_file() and path.suffix.lower() == ".parquet":
+        return lambda **options: load_hub_path(path, **options)
+    return None
+
+
+def _load_whole(source: str, split: Split) -> Dataset:
+    """Sources that are arrays already."""
+    if source == "digits":
+        return load_digits(split)
+    if source in TOYS:
+        return load_toy(cast(Literal["swiss-roll", "moons", "mixture"], source), split)
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        raise EbbtideError(
+            f"there is nothing called '{source}'.{near_misses(source, BUILT_IN)} "
+            f"Built in are {', '.join(BUILT_IN)}; else it may be {KINDS}"
+        )
+    if path.is_dir():
+        return load_idx_folder(path, split)
+    arrays = path.suffix.lower() in (".npy", ".npz")
+    if not arrays and not is_idx(path):
+        raise EbbtideError(f"{path} is no dataset that can be read, expected {KINDS}")
+    require(split == "train", f"{path} is one file and has no test split; give the test set's own file as its source")
+    return load_arrays(path) if arrays else load_idx_file(path)
+
+
+def _adapted(dataset: Dataset, source: str, size: int | None, colour: Colour, limit: int | None) -> Dataset:
+    if limit is not None and limit < len(dataset):
+        dataset = dataset.subset(spread(len(dataset), limit))
+    if not dataset.is_image:
+        require(size is None and colour == "auto", f"{source} holds vectors: size and colour are for images, drop them")
+        return dataset
+    values = dataset.values if size is None else resize_all(dataset.values, size)
+    return replace(dataset, values=recolour(values, colour))
+
+
+def _has_idx(folder: Path) -> bool:
+    return any(find_idx(folder, split, "images") is not None for split in ("train", "test"))

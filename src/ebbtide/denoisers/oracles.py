@@ -1,0 +1,158 @@
+"""Ideal denoisers in closed form (item K1): the data is a Gaussian, a mixture of Gaussians, or a finite set of points.
+
+Each is a Denoiser like any other and knows the exact marginal p_t too, so every process, loss and sampler can be held
+against an exact answer before any network is trained. Data are tensors (batch, *event); inside, events are vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ebbtide.conditions import Condition
+from ebbtide.corruptions import GaussianCorruption
+from ebbtide.denoisers.estimate import GaussianEstimate
+from ebbtide.gaussian import Full, Gaussian, Spherical
+from ebbtide.levels import Level, along
+
+
+@dataclass(frozen=True)
+class GaussianOracle:
+    """Data from N(m, C), C any covariance in matrix form, singular ones included.
+
+    E[x0 | xt] = m + alpha C (alpha² C + sigma² I)⁻¹ (xt - alpha m)
+    """
+
+    mean: Float[Tensor, " d"]
+    matrix: Float[Tensor, "d d"]
+    corruption: GaussianCorruption
+
+    @cached_property
+    def _basis(self) -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh(self.matrix)
+        return values.clamp(min=0), vectors
+
+    def __call__(
+        self,
+        xt: Float[Tensor, "batch *event"],
+        t: Float[Tensor, " batch"],
+        condition: Condition | None = None,
+    ) -> GaussianEstimate:
+        level = self.corruption.level(t)
+        x0 = self._posterior_mean(xt.flatten(1), level)
+        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape))
+
+    def marginal(self, t: Float[Tensor, ""]) -> Gaussian:
+        """p_t = N(alpha m, alpha² C + sigma² I) at one time."""
+        level = self.corruption.level(t)
+        alpha, sigma = level.alpha.to(self.mean.dtype), level.sigma.to(self.mean.dtype)
+        return Gaussian(self.mean, Full(self.matrix)).then(alpha, Spherical(sigma.square()))
+
+    def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
+        """log p_t(xt) in nats."""
+        return self.marginal(t).log_prob(xt.flatten(1))
+
+    def _posterior_mean(self, flat: Tensor, level: Level) -> Tensor:
+        values, vectors = self._basis
+        alpha, sigma = along(level.alpha, flat), along(level.sigma, flat)
+        spread = alpha.square() * values + sigma.square()
+        # Where neither data nor noise varies, the mean is all there is to say.
+        gain = torch.where(spread > 0, alpha * values / spread, 0.0)
+        return self.mean + ((flat - alpha * self.mean) @ vectors * gain) @ vectors.mT
+
+
+@dataclass(frozen=True)
+class MixtureOracle:
+    """Data from sum_k w_k N(m_k, C_k): the components' answers, weighted by their responsibilities at xt."""
+
+    weights: Float[Tensor, " k"]
+    components: tuple[GaussianOracle, ...]
+
+    @property
+    def corruption(self) -> GaussianCorruption:
+        return self.components[0].corruption
+
+    @classmethod
+    def spherical(
+        cls,
+        weights: Float[Tensor, " k"],
+        means: Float[Tensor, "k d"],
+        std: float,
+        corruption: GaussianCorruption,
+    ) -> MixtureOracle:
+        """Components N(m_k, std² I)."""
+        matrix = std**2 * torch.eye(means.shape[1], dtype=means.dtype)
+        return cls(weights, tuple(GaussianOracle(mean, matrix, corruption) for mean in means))
+
+    def __call__(
+        self,
+        xt: Float[Tensor, "batch *event"],
+        t: Float[Tensor, " batch"],
+        condition: Condition | None = None,
+    ) -> GaussianEstimate:
+        level = self.corruption.level(t)
+        flat = xt.flatten(1)
+        share = self._joint_log_prob(flat, level).softmax(0)
+        x0 = sum(r.unsqueeze(1) * c._posterior_mean(flat, level) for r, c in zip(share, self.components, strict=True))
+        assert isinstance(x0, Tensor)
+        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape))
+
+    def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
+        """log p_t(xt) in nats."""
+        level = self.corruption.level(t.expand(xt.shape[0]))
+        return self._joint_log_prob(xt.flatten(1), level).logsumexp(0)
+
+    def _joint_log_prob(self, flat: Tensor, level: Level) -> Tensor:
+        """log w_k + log p_t(xt | k), (k, batch)."""
+        alpha, variance = along(level.alpha, flat), along(level.sigma.square(), flat)
+        rows = []
+        for weight, component in zip(self.weights, self.components, strict=True):
+            values, vectors = component._basis
+            spread = alpha.square() * values + variance
+            white = (flat - alpha * component.mean) @ vectors
+            terms = white.square() / spread + (2 * torch.pi * spread).log()
+            rows.append(weight.log() - 0.5 * terms.sum(1))
+        return torch.stack(rows)
+
+
+@dataclass(frozen=True)
+class FiniteOracle:
+    """Data drawn evenly from n points: E[x0 | xt] is their mean, weighted by exp(-‖xt - alpha x_i‖² / 2 sigma²).
+
+    This is the denoiser that has learned a training set by heart; sampling with it gives the points back.
+    """
+
+    points: Float[Tensor, "n *event"]
+    corruption: GaussianCorruption
+
+    def __call__(
+        self,
+        xt: Float[Tensor, "batch *event"],
+        t: Float[Tensor, " batch"],
+        condition: Condition | None = None,
+    ) -> GaussianEstimate:
+        level = self.corruption.level(t)
+        flat, points = xt.flatten(1), self.points.flatten(1).to(xt.dtype)
+        x0 = self._log_likelihood(flat, level).softmax(1) @ points
+        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape))
+
+    def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
+        """log p_t(xt) in nats, for t > 0."""
+        flat = xt.flatten(1)
+        level = self.corruption.level(t.expand(xt.shape[0]))
+        variance = level.sigma.square().to(flat.dtype)
+        normaliser = 0.5 * flat.shape[1] * (2 * torch.pi * variance).log()
+        return self._log_likelihood(flat, level).logsumexp(1) - torch.tensor(len(self.points)).log() - normaliser
+
+    def _log_likelihood(self, flat: Tensor, level: Level) -> Tensor:
+        """-‖xt - alpha x_i‖² / 2 sigma², (batch, n)."""
+        points = self.points.flatten(1).to(flat.dtype)
+        alpha, variance = along(level.alpha, flat), along(level.sigma.square(), flat)
+        squares = (
+            flat.square().sum(1, keepdim=True) - 2 * alpha * (flat @ points.mT) + alpha**2 * points.square().sum(1)
+        )
+        return -0.5 * squares / variance

@@ -1,0 +1,99 @@
+"""The pieces that networks are built of."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ebbtide.conditions import Condition
+from ebbtide.errors import require
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer with all its parameters at zero: a residual block that ends in it begins as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group norm (Wu & He 2018, arXiv:1803.08494) with up to 32 groups of at least 4 channels."""
+    groups = next(g for g in range(min(32, max(1, channels // 4)), 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def sinusoids(t: Float[Tensor, " batch"], size: int, slowest: float = 1e4) -> Float[Tensor, "batch size"]:
+    """Sine and cosine of 1000 t at `size/2` frequencies from 1 to 1/slowest (Vaswani et al. 2017, arXiv:1706.03762)."""
+    half = size // 2
+    frequencies = torch.exp(-math.log(slowest) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
+    angles = 1000 * t.float().unsqueeze(1) * frequencies
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class Embedding(nn.Module):
+    """Time and condition as one vector: sinusoids through a shallow network, plus a learned vector for each label.
+
+    classes: number of labels (0: the network is unconditional). Label -1 has a vector of its own, "not told".
+    """
+
+    def __init__(self, size: int, features: int, classes: int = 0) -> None:
+        super().__init__()
+        self.features = features
+        self.classes = classes
+        self.shallow = nn.Sequential(nn.Linear(features, size), nn.SiLU(), nn.Linear(size, size))
+        self.label = nn.Embedding(classes + 1, size) if classes else None
+
+    def forward(self, t: Float[Tensor, " batch"], condition: Condition) -> Float[Tensor, "batch size"]:
+        embedding = self.shallow(sinusoids(t, self.features))
+        if self.label is None:
+            return embedding
+        if condition.label is None:
+            index = torch.zeros(t.shape[0], dtype=torch.long, device=t.device)
+        else:
+            index = condition.label + 1
+        return embedding + self.label(index)
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv (zero at first), + input: Ho et al.'s block (F2)."""
+
+    def __init__(self, channels_in: int, channels: int, embedding: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_in = group_norm(channels_in)
+        self.conv_in = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.embed = nn.Linear(embedding, channels)
+        self.norm_out = group_norm(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
+        self.skip = nn.Identity() if channels_in == channels else nn.Conv2d(channels_in, channels, 1)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"], embedding: Float[Tensor, "batch size"]
+    ) -> Float[Tensor, "batch channels_out height width"]:
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        h = h + self.embed(F.silu(embedding))[:, :, None, None]
+        h = self.conv_out(self.dropout(F.silu(self.norm_out(h))))
+        return self.skip(x) + h
+
+
+class SelfAttention(nn.Module):
+    """Every pixel looks at every other, `heads` times over (torch's fused attention), + input; zero at first."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        require(channels % heads == 0, f"{heads} attention heads came for {channels} channels: expected a divisor")
+        self.heads = heads
+        self.norm = group_norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+        batch, channels, height, width = x.shape
+        pixels = self.qkv(self.norm(x)).flatten(2)
+        q, k, v = pixels.reshape(batch, 3, self.heads, channels // self.heads, height * width).mT.unbind(1)
+        seen = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(seen.mT.reshape(batch, channels, height, width))

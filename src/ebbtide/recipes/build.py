@@ -1,0 +1,162 @@
+"""Recipe -> parts. The one place that knows all the parts by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, assert_never
+
+import torch
+from torch import nn
+
+from ebbtide.corruptions import GaussianCorruption
+from ebbtide.data import Dataset, ValueRange, load
+from ebbtide.denoisers import GaussianDenoiser
+from ebbtide.errors import EbbtideError, require
+from ebbtide.guidance import Clipped
+from ebbtide.networks import Mlp, UNet
+from ebbtide.objectives import DenoisingObjective
+from ebbtide.randomness import seed_of
+from ebbtide.recipes.recipe import (
+    DataRecipe,
+    NetworkRecipe,
+    ObjectiveRecipe,
+    SamplingRecipe,
+    ScheduleRecipe,
+    TrainingRecipe,
+)
+from ebbtide.samplers import Ancestral, Ddim, Sampler
+from ebbtide.schedules import (
+    CosineSchedule,
+    Schedule,
+    SigmoidSchedule,
+    constant_schedule,
+    discretised,
+    lecture_schedule,
+    linear_schedule,
+    table,
+)
+from ebbtide.training import FitSettings
+from ebbtide.training.average import Average
+from ebbtide.training.state import Trainee
+
+
+def build_data(recipe: DataRecipe, split: Literal["train", "test"] = "train") -> Dataset:
+    """The examples."""
+    require(
+        bool(recipe.source), "this preset has no data of its own: give --data FOLDER (or an array, IDX, hf: source)"
+    )
+    return load(
+        recipe.source,
+        split=split,
+        size=recipe.size,
+        colour=recipe.colour,
+        flip=recipe.flip,
+        labels=recipe.labels,
+        limit=recipe.limit,
+        range=ValueRange(low=recipe.low, high=recipe.high),
+    )
+
+
+def build_schedule(recipe: ScheduleRecipe) -> Schedule:
+    """The schedule."""
+    require(
+        recipe.name == "list" or not recipe.betas,
+        f"schedule.betas came for the schedule {recipe.name!r}: only 'list' takes them",
+    )
+    steps = recipe.steps
+    match recipe.name:
+        case "cosine":
+            whole = CosineSchedule(last_log_snr=-math.inf)
+            return CosineSchedule() if steps is None else discretised(whole, steps, "cosine")
+        case "sigmoid":
+            whole_ = SigmoidSchedule(last_log_snr=-math.inf)
+            return SigmoidSchedule() if steps is None else discretised(whole_, steps, "sigmoid")
+        case "linear":
+            return linear_schedule(steps or 1000)
+        case "lecture":
+            return lecture_schedule(steps or 1000)
+        case "constant":
+            return constant_schedule(recipe.beta, steps)
+        case "list":
+            require(
+                steps is None or steps == len(recipe.betas),
+                f"schedule.steps={steps} came with {len(recipe.betas)} betas: leave steps out",
+            )
+            return table(recipe.betas)
+        case _:
+            assert_never(recipe.name)
+
+
+def build_network(recipe: NetworkRecipe, event_shape: Sequence[int], classes: int, seed: int) -> nn.Module:
+    """The network with its first weights, which the seed alone decides."""
+    name = recipe.name
+    if name == "auto":
+        name = "unet" if len(event_shape) == 3 else "mlp"
+    expected = 3 if name == "unet" else 1
+    if len(event_shape) != expected:
+        raise EbbtideError(
+            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet wants images, mlp vectors"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "weights"))
+        if name == "unet":
+            return UNet(
+                event_shape[0],
+                channels=recipe.channels,
+                multipliers=recipe.multipliers,
+                blocks=recipe.blocks,
+                attention=recipe.attention,
+                heads=recipe.heads,
+                dropout=recipe.dropout,
+                classes=classes,
+            )
+        return Mlp(event_shape[0], width=recipe.width, depth=recipe.depth, dropout=recipe.dropout, classes=classes)
+
+
+def build_objective(recipe: ObjectiveRecipe, schedule: Schedule) -> DenoisingObjective:
+    """What is minimised."""
+    return DenoisingObjective(
+        corruption=GaussianCorruption(schedule),
+        predicts=recipe.predicts,
+        measured=recipe.measured,
+        drop_condition=recipe.drop_labels,
+    )
+
+
+def build_trainee(recipe: TrainingRecipe, network: nn.Module) -> Trainee:
+    """The network with its optimizer and average, before the first update."""
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())
+    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=fused)
+    return Trainee(network, optimizer, Average(network, recipe.half_life))
+
+
+def build_settings(recipe: TrainingRecipe) -> FitSettings:
+    """The loop's settings."""
+    return FitSettings(
+        batch=recipe.batch,
+        accumulate=recipe.accumulate,
+        rate=recipe.rate,
+        warmup=recipe.warmup,
+        decay=recipe.decay,
+        clip=recipe.clip,
+        steps=recipe.steps,
+        seconds=None if recipe.minutes is None else 60 * recipe.minutes,
+        seed=recipe.seed,
+    )
+
+
+def build_sampler(recipe: SamplingRecipe) -> Sampler:
+    """One step from noise towards data."""
+    match recipe.sampler:
+        case "ddim":
+            return Ddim(eta=recipe.eta)
+        case "ancestral":
+            return Ancestral(variance=recipe.variance)
+        case _:
+            assert_never(recipe.sampler)
+
+
+def guided(denoiser: GaussianDenoiser, recipe: SamplingRecipe, data: DataRecipe, image: bool) -> GaussianDenoiser:
+    """The denoiser with what the recipe wraps around it: images are held within the data's range."""
+    return Clipped(denoiser, data.low, data.high) if recipe.clip and image else denoiser

@@ -1,0 +1,149 @@
+"""A run is a folder: its recipe, what it was trained on, its checkpoints and records. All that sampling needs is in it.
+
+RUN/recipe.json    recipe, facts about the data, machine, format
+RUN/checkpoints/   the last few, each whole
+RUN/metrics.jsonl  one record a line          RUN/tensorboard/   the same for TensorBoard
+RUN/samples/       grids over training        RUN/pictures/      final grid, film strip, restored examples
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ebbtide import __version__
+from ebbtide.data import Dataset, ValueRange
+from ebbtide.denoisers import GaussianDenoiser
+from ebbtide.errors import EbbtideError, require
+from ebbtide.files import write_atomically
+from ebbtide.recipes.build import build_network, build_objective, build_schedule, guided
+from ebbtide.recipes.recipe import FORMAT, Recipe, SamplingRecipe, from_json, to_json
+from ebbtide.training import checkpoints
+
+Weights = Literal["average", "network"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What a run remembers of its data: enough to sample without it."""
+
+    name: str
+    event_shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    examples: int
+    range: tuple[float, float]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DataFacts:
+        """The facts of a dataset; classes only where the labels are learned."""
+        classes = dataset.classes if dataset.labels is not None else ()
+        limits = (dataset.range.low, dataset.range.high)
+        return cls(
+            name=dataset.name,
+            event_shape=dataset.event_shape,
+            classes=classes,
+            examples=len(dataset),
+            range=limits,
+        )
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.event_shape) == 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run's folder, read."""
+
+    path: Path
+    recipe: Recipe
+    data: DataFacts
+    machine: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def pictures(self) -> Path:
+        return self.path / "pictures"
+
+    def write(self) -> None:
+        """Create the folder, or bring its recipe.json up to date."""
+        content = {
+            "format": FORMAT,
+            "ebbtide": __version__,
+            "recipe": to_json(self.recipe),
+            "data": asdict(self.data),
+            "machine": dict(self.machine),
+        }
+        write_atomically(self.path / "recipe.json", json.dumps(content, indent=2) + "\n")
+
+    def network(self) -> nn.Module:
+        """The network with its first weights."""
+        return build_network(
+            self.recipe.network, self.data.event_shape, len(self.data.classes), self.recipe.training.seed
+        )
+
+    def denoiser(self, device: torch.device | str = "cpu", weights: Weights = "average") -> GaussianDenoiser:
+        """The newest checkpoint as a denoiser, ready to sample from."""
+        checkpoint = checkpoints.load(checkpoints.latest(self.checkpoints), (weights,))
+        network = self.network()
+        try:
+            network.load_state_dict(dict(checkpoint.tensors[weights]))
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise EbbtideError(f"the checkpoint's weights do not fit the run's recipe: {reason}") from None
+        return self.wrap(network.to(device).eval())
+
+    def wrap(self, network: nn.Module) -> GaussianDenoiser:
+        """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
+        objective = build_objective(self.recipe.objective, build_schedule(self.recipe.schedule))
+        return guided(objective.denoiser(network), self.recipe.sampling, self.recipe.data, self.data.is_image)
+
+    def to_bytes(self, x: torch.Tensor) -> torch.Tensor:
+        """Samples (n, channels, height, width) as uint8 images (n, height, width, channels)."""
+        low, high = self.data.range
+        return ValueRange(low=low, high=high).decode(x.cpu()).permute(0, 2, 3, 1).contiguous()
+
+
+def open_run(path: Path) -> Run:
+    """Read a run's folder; one clear error if it is none, or of another format."""
+    require(path.exists(), f"there is no run {path}: train one with `ebbtide train PRESET --out {path}`")
+    file = path / "recipe.json"
+    require(file.is_file(), f"{path} is no run: it has no recipe.json (runs are folders that `ebbtide train` makes)")
+    try:
+        content = json.loads(file.read_text())
+        found = content.get("format")
+        require(
+            found == FORMAT,
+            f"{path} has format {found!r}, but this ebbtide reads format {FORMAT}: use the version that wrote it",
+        )
+        data = content["data"]
+        facts = DataFacts(
+            name=data["name"],
+            event_shape=tuple(data["event_shape"]),
+            classes=tuple(data["classes"]),
+            examples=data["examples"],
+            range=(data["range"][0], data["range"][1]),
+        )
+        return Run(path=path, recipe=from_json(content["recipe"]), data=facts, machine=content.get("machine", {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, EbbtideError):
+            raise
+        raise EbbtideError(f"{file} is damaged ({error!r}): restore it, or train again") from None
+
+
+def with_sampling(run: Run, sampling: SamplingRecipe) -> Run:
+    """The same run, sampled otherwise."""
+    return replace(run, recipe=replace(run.recipe, sampling=sampling))

@@ -1,0 +1,263 @@
+"""Train a run: parts from the recipe, the loop, and all that is written down on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ebbtide.data import Dataset
+from ebbtide.errors import EbbtideError, TrainingStopped, require
+from ebbtide.evaluation.records import Records, keep_until
+from ebbtide.objectives import DenoisingObjective
+from ebbtide.recipes import board, showing
+from ebbtide.recipes.build import build_data, build_objective, build_schedule, build_settings, build_trainee
+from ebbtide.recipes.recipe import Recipe, check
+from ebbtide.recipes.run import DataFacts, Run, open_run
+from ebbtide.training import Trainee, Update, checkpoints, fit
+from ebbtide.training.machine import accelerator_of, describe
+from ebbtide.training.state import GROUPS
+
+BITS_LEFT = 1e-3
+"""Bits a dimension left at t = 1 from which a warning is given."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know; trouble if it may need mending."""
+
+    text: str
+    trouble: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Training is over: finished, or stopped on request with a checkpoint to resume from."""
+
+    run: Run
+    finished: bool
+
+
+Happening = Note | Update | Ended
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Happening]:
+    """Train into the folder `out`, yielding what happens; nothing is written before the input has been checked.
+
+    resume: go on from the newest checkpoint in `out`, with the recipe given (its budget may be larger).
+    stop: asked after each update; True ends training with a checkpoint.
+    """
+    check(recipe)
+    if not resume:
+        taken = (out / "recipe.json").exists() or (out.is_dir() and any(out.iterdir()))
+        require(not taken, f"{out} is not empty: go on with --resume, or choose another --out")
+    accelerator = accelerator_of(recipe.training.precision)
+    dataset = build_data(recipe.data)
+    run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine=describe(accelerator))
+    objective = build_objective(recipe.objective, build_schedule(recipe.schedule))
+    network = run.network().to(accelerator.device)
+    trainee = build_trainee(recipe.training, network)
+    notes = _first_notes(run, dataset, objective, trainee)
+    if resume:
+        notes.append(_resume(run, trainee))
+    if accelerator.is_main_process:
+        run.write()
+    yield from notes
+    yield from _Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
+
+
+def _resume(run: Run, trainee: Trainee) -> Note:
+    """Load the newest checkpoint; the data and network must be those it was made with."""
+    before = open_run(run.path)
+    for what, old, new in (
+        ("data shape", before.data.event_shape, run.data.event_shape),
+        ("number of examples", before.data.examples, run.data.examples),
+        ("classes", before.data.classes, run.data.classes),
+        ("network", before.recipe.network, run.recipe.network),
+        ("schedule", before.recipe.schedule, run.recipe.schedule),
+        ("objective", before.recipe.objective, run.recipe.objective),
+    ):
+        require(old == new, f"cannot resume {run.path}: its {what} was {old}, now it is {new}")
+    if not checkpoints.everything(run.checkpoints):
+        keep_until(run.metrics, -1)
+        return Note("no checkpoint was made yet: starting from the beginning")
+    path = checkpoints.latest(run.checkpoints)
+    trainee.restore(checkpoints.load(path, GROUPS))
+    keep_until(run.metrics, trainee.counters.step)
+    return Note(f"resumed from step {trainee.counters.step}")
+
+
+def _first_notes(run: Run, dataset: Dataset, objective: DenoisingObjective, trainee: Trainee) -> list[Note]:
+    """What is worth knowing before the first update."""
+    parameters = sum(parameter.numel() for parameter in trainee.network.parameters())
+    machine = run.machine
+    notes = [
+        Note(
+            f"{dataset.name}: {len(dataset):,} examples of shape {'x'.join(map(str, dataset.event_shape))}"
+            + (f", {len(run.data.classes)} classes" if run.data.classes else "")
+            + f"; {parameters:,} parameters; {machine['device']}, {machine['precision']}"
+        )
+    ]
+    if dataset.skipped:
+        shown = "; ".join(dataset.skipped[:3]) + ("; ..." if len(dataset.skipped) > 3 else "")
+        notes.append(Note(f"skipped {len(dataset.skipped)} files that cannot be read: {shown}", trouble=True))
+    examples = dataset.batch(torch.arange(min(256, len(dataset)))).x0
+    left = float(objective.corruption.bits_left(examples).mean()) / examples[0].numel()
+    if left > BITS_LEFT:
+        text = (
+            f"the schedule leaves {left:.2g} bits a dimension of the data at t = 1 (less than {BITS_LEFT:g} is "
+            "negligible): samples start from pure noise, which the network never saw; use more steps or larger betas"
+        )
+        notes.append(Note(text, trouble=True))
+    return notes
+
+
+class _Session:
+    """One sitting of training: the loop with its checkpoints, records and pictures."""
+
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        objective: DenoisingObjective,
+        trainee: Trainee,
+        accelerator: Accelerator,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.run, self.dataset, self.objective, self.trainee = run, dataset, objective, trainee
+        self.accelerator, self.stop = accelerator, stop
+        self.training = run.recipe.training
+        self.settings = build_settings(self.training)
+        self.saved_at = time.monotonic()
+        self.records = Records(run.metrics) if accelerator.is_main_process else None
+        self.board = board.open_board(run.path / "tensorboard") if accelerator.is_main_process else None
+
+    def go(self, notes: list[Note]) -> Iterator[Happening]:
+        for note in notes:
+            self._record("event", message=note.text)
+        if self.board is None and self.accelerator.is_main_process:
+            yield Note('no TensorBoard log: install it with pip install "ebbtide[tensorboard]"')
+        before = self._progress()
+        try:
+            for update in fit(self.trainee, self.objective, self.dataset, self.settings, self.accelerator):
+                self._log(update)
+                if update.skipped:
+                    yield self._noted(f"step {update.step} was skipped: its loss or gradient was not finite")
+                yield update
+                ended = update.progress >= 1
+                if self._picture_due(before, update.progress):
+                    self._show(update.step)
+                before = update.progress
+                stopped = not ended and self._stop_everywhere()
+                if ended or stopped or self._checkpoint_due(update.step):
+                    self._save()
+                if stopped:
+                    yield Ended(self.run, finished=False)
+                    return
+        except TrainingStopped as error:
+            # None of the bad updates reached the weights: what was learned before them is kept.
+            self.trainee.counters.skipped_in_a_row = 0
+            self._save()
+            self._record("event", message=str(error))
+            last = checkpoints.latest(self.run.checkpoints)
+            raise TrainingStopped(f"{error}; the last good checkpoint is {last}") from None
+        yield from self._finish()
+
+    def _finish(self) -> Iterator[Happening]:
+        if self.accelerator.is_main_process:
+            self._record("done", seconds=self.trainee.counters.seconds)
+            yield Note("drawing the final pictures")
+            showing.final(self.run, self.run.wrap(self.trainee.average.network), self.dataset, self.accelerator.device)
+        if self.board is not None:
+            self.board.close()
+        yield Ended(self.run, finished=True)
+
+    def _progress(self) -> float:
+        counters = self.trainee.counters
+        return self.settings.progress(counters.step, counters.seconds)
+
+    def _log(self, update: Update) -> None:
+        """All of the first updates, then each tenth: the same ones whether or not training was interrupted."""
+        if update.step > 1000 and update.step % 10 and not update.skipped and update.progress < 1:
+            return
+        counters = self.trainee.counters
+        values: dict[str, Any] = {
+            "images": update.images,
+            "seconds": round(counters.seconds, 3),
+            "loss": update.loss,
+            "rate": update.rate,
+            "grad_norm": update.grad_norm,
+            "images_per_second": round(update.images_per_second, 1),
+            "skipped": counters.skipped,
+        }
+        self._record("update", **values)
+        if self.board is not None:
+            for name in ("loss", "rate", "grad_norm", "images_per_second"):
+                self.board.add_scalar(f"train/{name}", values[name], update.step)
+
+    def _record(self, kind: str, **values: Any) -> None:
+        if self.records is not None:
+            self.records.append(kind, self.trainee.counters.step, **values)
+
+    def _noted(self, text: str) -> Note:
+        self._record("event", message=text)
+        return Note(text, trouble=True)
+
+    def _picture_due(self, before: float, now: float) -> bool:
+        count = self.training.pictures
+        return int(before * count) < int(now * count)
+
+    def _show(self, step: int) -> None:
+        """A grid of samples with the averaged weights, and the loss in bins of t."""
+        if not self.accelerator.is_main_process:
+            return
+        denoiser = self.run.wrap(self.trainee.average.network)
+        path = showing.progress_picture(self.run, denoiser, self.dataset, step, self.accelerator.device)
+        self._record("sampled", file=path.relative_to(self.run.path).as_posix())
+        self._record("levels", **self.trainee.bins.record())
+        if self.board is not None:
+            board.add_picture(self.board, path, step)
+
+    def _checkpoint_due(self, step: int) -> bool:
+        if self.training.checkpoint_steps is not None:
+            return step % self.training.checkpoint_steps == 0
+        due = time.monotonic() - self.saved_at >= 60 * self.training.checkpoint_minutes
+        return self._anywhere(due)
+
+    def _save(self) -> None:
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            checkpoints.save(self.run.checkpoints, self.trainee.checkpoint(), self.training.keep)
+        self.accelerator.wait_for_everyone()
+        self.saved_at = time.monotonic()
+
+    def _stop_everywhere(self) -> bool:
+        return self._anywhere(self.stop())
+
+    def _anywhere(self, flag: bool) -> bool:
+        """True on every process if it is true on any: processes must agree on when to save and when to stop."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        votes = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum")
+        return bool(votes > 0)
+
+
+def resumed_recipe(out: Path, *, steps: int | None, minutes: float | None) -> Recipe:
+    """The recipe of a run that is to go on, with a new budget if one is given."""
+    recipe = open_run(out).recipe
+    if steps is None and minutes is None:
+        return recipe
+    if steps is not None and minutes is not None:
+        raise EbbtideError("--steps and --minutes both came: give one of them")
+    return replace(recipe, training=replace(recipe.training, steps=steps, minutes=minutes))

@@ -1,0 +1,92 @@
+"""The loop. The step calls the denoiser; history is handed along as a value; every step is yielded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ebbtide.conditions import Condition
+from ebbtide.denoisers.estimate import Denoiser
+from ebbtide.randomness import Randomness, SampleGenerators
+
+
+class Moved(NamedTuple):
+    """Where a step arrived, what was believed of x0 on the way, and what the next step should remember."""
+
+    xs: Float[Tensor, "batch *event"]
+    x0: Float[Tensor, "batch *event"]
+    history: Any = None
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """One step from t down to s < t. Times are (batch,); history is what the last step returned, None at first."""
+
+    def __call__(
+        self,
+        denoiser: Any,
+        xt: Float[Tensor, "batch *event"],
+        t: Float[Tensor, " batch"],
+        s: Float[Tensor, " batch"],
+        condition: Condition | None,
+        generator: Randomness,
+        history: Any,
+    ) -> Moved: ...
+
+
+@dataclass(frozen=True)
+class SampleStep:
+    """The state after a step: x at time t, and the estimate of x0 that led there."""
+
+    index: int
+    t: float
+    x: Float[Tensor, "batch *event"]
+    x0: Float[Tensor, "batch *event"]
+
+
+def sample(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    grid: Float[Tensor, " points"],
+    x: Float[Tensor, "batch *event"],
+    generator: Randomness,
+    condition: Condition | None = None,
+) -> Iterator[SampleStep]:
+    """Walk x from grid[0] down to grid[-1], yielding each step; without gradients."""
+    history = None
+    for index, (t, s) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
+        with torch.no_grad():
+            moved = sampler(denoiser, x, t.expand(x.shape[0]), s.expand(x.shape[0]), condition, generator, history)
+        x, history = moved.xs, moved.history
+        yield SampleStep(index, float(s), x, moved.x0)
+
+
+def final(steps: Iterator[SampleStep]) -> Float[Tensor, "batch *event"]:
+    """x after the last step."""
+    last = deque(steps, maxlen=1)
+    if not last:
+        raise ValueError("no steps: the grid needs at least two times")
+    return last[0].x
+
+
+def generate(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    grid: Float[Tensor, " points"],
+    event_shape: Sequence[int],
+    indices: Sequence[int],
+    *,
+    seed: int,
+    condition: Condition | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[SampleStep]:
+    """Samples with these indices under this seed, from the prior on; each is the same in any batch."""
+    generator = SampleGenerators.of(seed, indices)
+    x = denoiser.corruption.prior((len(indices), *event_shape), generator).to(device)
+    return sample(denoiser, sampler, grid, x, generator, condition)

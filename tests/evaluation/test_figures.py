@@ -1,0 +1,154 @@
+import io
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ebbtide.errors import EbbtideError
+from ebbtide.evaluation import figures
+
+
+def update(step: int, **values: object) -> dict[str, object]:
+    return {"kind": "update", "step": step, **values}
+
+
+def levels(step: int, loss: list[float | None]) -> dict[str, object]:
+    edges = [index / len(loss) for index in range(len(loss) + 1)]
+    return {"kind": "levels", "step": step, "edges": edges, "loss": loss, "count": [1] * len(loss)}
+
+
+def texts(figure) -> str:
+    axes = figure.axes
+    legends = [axis.get_legend() for axis in axes]
+    words = [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+    return " ".join([*words, *(axis.get_xlabel() + axis.get_ylabel() + axis.get_title() for axis in axes)])
+
+
+def test_a_series_leaves_out_what_is_no_finite_number():
+    records = [update(1, loss=2), update(2, loss=None), update(3), update(4, loss="x"), update(5, loss=math.inf)]
+    steps, values = figures.series([*records, {"kind": "event", "step": 6, "loss": 1.0}], "loss")
+    assert (steps.tolist(), values.tolist()) == ([1], [2])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50, 1000])
+def test_smoothing_keeps_a_constant_and_stays_within_the_curve(count):
+    assert figures.smoothed(np.full(count, 3.0)) == pytest.approx(np.full(count, 3.0))
+    noisy = np.random.default_rng(0).standard_normal(count)
+    smooth = figures.smoothed(noisy)
+    assert smooth.min() >= noisy.min() - 1e-9
+    assert smooth.max() <= noisy.max() + 1e-9
+    assert smooth[0] == pytest.approx(noisy[0])  # a steep start is not smeared
+    assert count < 200 or smooth.std() < 0.7 * noisy.std()
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([10.0, 1.0, 0.1], "log"), ([1.0, 0.9, 0.8], "linear"), ([10.0, 0.1, -1.0], "linear"), ([5.0, 0.0], "linear")],
+)
+def test_the_loss_axis_is_logarithmic_only_where_that_is_possible_and_helps(losses, scale):
+    figure = figures.loss_figure([update(step, loss=loss) for step, loss in enumerate(losses)])
+    assert figure.axes[0].get_yscale() == scale
+    assert "step" in texts(figure)
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_ends_in_sight():
+    figure = figures.loss_figure([update(step, loss=1.0 + step) for step in range(10_001)])
+    for line in figure.axes[0].lines:
+        assert 1000 < len(line.get_xdata()) <= figures.LONGEST_CURVE
+        assert line.get_xdata()[0] == 0
+        assert line.get_xdata()[-1] > 9990
+
+
+def test_the_last_levels_stand_out_from_a_few_earlier_ones():
+    records = [levels(step, [3.0, None, 1.0 / (step + 1)]) for step in range(10)]
+    figure = figures.levels_figure(records)
+    *earlier, last = figure.axes[0].patches
+    assert len(earlier) == 3
+    assert all(last.get_linewidth() > line.get_linewidth() for line in earlier)
+    assert np.isnan(last.get_data().values).tolist() == [False, True, False]
+    assert last.get_data().edges.tolist() == records[-1]["edges"]
+    assert "step 9" in texts(figure)
+    assert "0: data, 1: noise" in texts(figure)
+
+
+def test_rate_and_speed_share_a_figure_and_either_may_be_missing():
+    both = figures.rate_figure([update(1, rate=1e-3, images_per_second=100.0), update(2, rate=1e-4)])
+    assert len(both.axes) == 2
+    assert "learning rate" in texts(both)
+    assert "images per second" in texts(both)
+    assert len(figures.rate_figure([update(1, rate=0.0)]).axes) == 1
+
+
+@pytest.mark.parametrize("draw", [figures.loss_figure, figures.levels_figure, figures.rate_figure])
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [update(1, loss=None)],
+        [{"kind": "levels", "step": 1}],
+        [levels(1, [None, None])],
+        [levels(1, [1.0]) | {"edges": [0, 0.5, 1]}],
+    ],
+)
+def test_nothing_to_draw_is_said_in_words(draw, records):
+    with pytest.raises(EbbtideError, match="to draw"):
+        draw(records)
+
+
+def test_points_share_a_window_that_outliers_cannot_blow_up():
+    data = torch.rand(50, 2)
+    sampled = torch.cat([torch.rand(7, 2), torch.tensor([[1e6, 0.0], [math.nan, 0.5]])])
+    figure = figures.points_figure(sampled, data)
+    left, right = figure.axes
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_ylim() == right.get_ylim()
+    assert left.get_aspect() == right.get_aspect() == 1
+    assert left.get_xlim()[1] < 2
+    assert "50 points" in left.get_title()
+    assert "9 points, 2 beyond" in right.get_title()
+    assert len(right.collections[0].get_offsets()) == 7
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (0, 2)])
+def test_points_off_the_plane_are_refused(shape):
+    with pytest.raises(EbbtideError, match="N x 2"):
+        figures.points_figure(np.zeros(shape), np.zeros((4, 2)))
+    with pytest.raises(EbbtideError, match="N x 2"):
+        figures.points_figure(np.zeros((4, 2)), np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: figures.loss_figure([update(1, loss=0.5)]),
+        lambda: figures.levels_figure([levels(1, [100.0, 1e-3])]),
+        lambda: figures.rate_figure([update(1, rate=0.0, images_per_second=0.0)]),
+        lambda: figures.points_figure(np.zeros((1, 2)), np.zeros((1, 2))),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_even_the_least_records_give_a_whole_png(figure):
+    with Image.open(io.BytesIO(figures.png_bytes(figure(), dpi=80))) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert len(set(image.convert("L").get_flattened_data())) > 3
+
+
+@pytest.mark.parametrize(("length", "count"), [(0, 3), (2, 3), (10, 1), (10, 4), (100, 6)])
+def test_evenly_keeps_order_and_the_last(length, count):
+    chosen = figures.evenly(range(length), count)
+    assert len(chosen) == min(length, count)
+    assert chosen == sorted(set(chosen))
+    assert not length or chosen[-1] == length - 1
+    steps = np.diff(chosen)
+    assert len(steps) < 1 or steps.max() - steps.min() <= 1
+
+
+def test_importing_the_room_does_not_import_matplotlib():
+    check = "import sys, ebbtide.evaluation.report; print('matplotlib' in sys.modules, 'torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.split()[0] == "False"
