@@ -11,7 +11,7 @@ from pathlib import Path
 from ebbtide.errors import EbbtideError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> Path:

@@ -198,11 +198,12 @@ def _kl_full(q: Gaussian, p: Gaussian) -> Tensor:
 
     both = alive.unsqueeze(-1) & alive.unsqueeze(-2)
     eye = torch.eye(q.size, dtype=turned.dtype, device=turned.device)
-    inner = torch.linalg.eigvalsh(torch.where(both, turned, eye))  # dead directions count as 1, whose log is 0
-    flat = (inner <= _negligible(inner)).any(-1)
     safe = torch.where(alive, values, 1.0)
-    trace = torch.where(alive, (spread + delta) / safe - 1, 0.0).sum(-1)
-    result = 0.5 * (trace - inner.clamp(min=1e-300).log().sum(-1) + safe.log().sum(-1))
+    white = turned / (safe.unsqueeze(-1) * safe.unsqueeze(-2)).sqrt()
+    ratios = torch.linalg.eigvalsh(torch.where(both, white, eye))  # dead directions count as 1, whose share is 0
+    flat = (ratios <= _negligible(ratios)).any(-1)
+    shape = _kl_one(ratios, torch.ones_like(ratios), torch.zeros_like(ratios)).sum(-1)
+    result = shape + 0.5 * torch.where(alive, delta / safe, 0.0).sum(-1)
     return torch.where(outside | flat, math.inf, result)
 
 

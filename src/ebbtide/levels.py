@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from ebbtide.gaussian import Gaussian, Spherical
 
@@ -56,7 +56,7 @@ class Level:
 
         Both scales keep all their digits up to the ends, λ = ±inf included.
         """
-        return cls(torch.exp(-0.5 * softplus(-log_snr)), torch.exp(-0.5 * softplus(log_snr)))
+        return cls(torch.exp(0.5 * logsigmoid(log_snr)), torch.exp(0.5 * logsigmoid(-log_snr)))
 
     @property
     def log_snr(self) -> Float64[Tensor, "*batch"]:

@@ -123,6 +123,7 @@ def linear_schedule(steps: int = 1000) -> TableSchedule:
 
     With another T the ends are scaled by 1000 / T (at most 0.999), so that as much of the data is forgotten.
     """
+    require(steps >= 1, f"steps={steps} came, expected at least 1")
     scale = 1000 / steps
     betas = torch.linspace(1e-4 * scale, 0.02 * scale, steps, dtype=torch.float64)
     return TableSchedule(betas.clamp(max=0.999), "linear")
@@ -130,6 +131,7 @@ def linear_schedule(steps: int = 1000) -> TableSchedule:
 
 def lecture_schedule(steps: int = 1000) -> TableSchedule:
     """TTIC 31230: beta_l = 1e-4 + 0.02 l / T, T = 1000 (B1): nearly Ho's, not equal; a small T leaves much data."""
+    require(steps >= 1, f"steps={steps} came, expected at least 1")
     index = torch.arange(1, steps + 1, dtype=torch.float64)
     return TableSchedule(1e-4 + 0.02 * index / steps, "lecture")
 
@@ -216,9 +218,9 @@ class SigmoidSchedule:
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
         a, b = self.start / self.tau, self.end / self.tau
-        target = _sigmoid(b) - _sigmoid(self.last_log_snr) * (_sigmoid(b) - _sigmoid(a))
-        last = math.log(target / (1 - target))
-        x = a + (last - a) * t.double().cpu()
+        short = _sigmoid(self.last_log_snr) * (_sigmoid(b) - _sigmoid(a))
+        last = min(b, math.log((_sigmoid(b) - short) / (_sigmoid(-b) + short)))
+        x = (a + (last - a) * t.double().cpu()).clamp(max=last)
         whole = _sigmoid_difference(torch.tensor(b, dtype=torch.float64), a)
         abar = _sigmoid_difference(b, x) / whole
         return Level(abar.sqrt(), (_sigmoid_difference(x, a) / whole).sqrt())
@@ -258,7 +260,7 @@ class FunctionSchedule:
 
 
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+    return math.exp(min(x, 0.0)) / (1 + math.exp(-abs(x)))
 
 
 def _sigmoid_difference(a: Tensor | float, b: Tensor | float) -> Tensor:

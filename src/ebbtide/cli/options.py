@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from ebbtide.errors import require
 
@@ -20,9 +21,16 @@ screen = Console(highlight=False, soft_wrap=True)
 """Where results are printed; paths are never wrapped, so that they can be copied."""
 
 
-def parse(kind: type[Options], command: str, arguments: Sequence[str], default: Options | None = None) -> Options:
-    """The command's options; tyro prints help and explains what it cannot read (exit code 2)."""
+def parse(
+    kind: type[Options], command: str, arguments: Sequence[str], default: Options | None = None, about: str = ""
+) -> Options:
+    """The command's options; tyro prints help and explains what it cannot read (exit code 2).
+
+    about: added to what the help says at the top.
+    """
     extra: dict[str, Any] = {} if default is None else {"default": default}
+    if about:
+        extra["description"] = f"{kind.__doc__}\n\n{about}"
     return tyro.cli(
         kind,
         prog=f"ebbtide {command}",
@@ -34,7 +42,12 @@ def parse(kind: type[Options], command: str, arguments: Sequence[str], default: 
 
 def wrote(path: Path, what: str) -> None:
     """Say where something was written."""
-    screen.print(f"[green]wrote[/] {what}: {path}")
+    screen.print(f"[green]wrote[/] {what}: {escape(str(path))}")
+
+
+def check_file(path: Path | None, option: str) -> None:
+    """That a file can have this name: known before the work, not after it."""
+    require(path is None or not path.is_dir(), f"{option} {path} is a folder: expected the name of a file")
 
 
 @contextlib.contextmanager

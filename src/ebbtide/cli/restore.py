@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 from torch import Tensor
 
-from ebbtide.cli.options import given, parse, screen, wrote
+from ebbtide.cli.options import check_file, given, parse, screen, wrote
 from ebbtide.data import Dataset, ValueRange
 from ebbtide.data.colour import recolour
 from ebbtide.data.images import decode
@@ -59,6 +59,7 @@ def restore(arguments: Sequence[str]) -> int:
     require(bool(options.images) or options.examples > 0, "nothing to restore: name pictures, or give --examples 6")
     require(0 < options.level <= 1, f"--level {options.level} came, expected more than 0 and at most 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
+    check_file(options.out, "--out")
     run = with_sampling(run, replace(run.recipe.sampling, **given(options, ("sampler", "steps"))))
     x0 = torch.cat([*(_read(run, path, options.resize) for path in options.images), _examples(run, options.examples)])
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,15 +11,16 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 import tyro
+from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
-from ebbtide.cli.options import given, new_folder, parse, screen, wrote
-from ebbtide.data import load
-from ebbtide.errors import require
+from ebbtide.cli.options import check_file, given, new_folder, parse, screen, wrote
+from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_gif, save_numbered, save_png
 from ebbtide.files import clear_disk_errors, write_atomically
 from ebbtide.recipes import showing
+from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
 from ebbtide.recipes.run import Run, Weights, open_run, with_sampling
 
@@ -69,6 +70,9 @@ def sample(arguments: Sequence[str]) -> int:
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
     require(options.batch >= 1, f"--batch {options.batch} came, expected at least 1")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
+    eta_counts = options.eta is None or run.recipe.sampling.sampler == "ddim"
+    require(eta_counts, f"--eta {options.eta} came with the ancestral sampler, but only ddim has an eta")
+    check_file(options.npz, "--npz")
     moving = options.gif or options.film
     require(run.data.is_image or not moving, "--gif and --film came for a run on points: they are for images")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -137,7 +141,12 @@ def _write_images(
 def _write_points(run: Run, x: Tensor, labels: Tensor | None, options: SampleOptions, out: Path) -> None:
     _write_npz(options.npz or out / "points.npz", {"points": x.numpy()}, labels)
     if x.shape[1] == 2:
-        data = load(run.recipe.data.source, limit=run.recipe.data.limit).batch(range(min(len(x), run.data.examples))).x0
+        try:
+            dataset = build_data(run.recipe.data)
+        except EbbtideError as error:
+            screen.print(f"[yellow]note[/] no figure, as the data to compare with cannot be read: {escape(str(error))}")
+            return
+        data = dataset.batch(range(min(len(x), len(dataset)))).x0
         wrote(write_atomically(out / "points.png", showing.points(x, data)), "figure")
 
 

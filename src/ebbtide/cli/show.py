@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from rich.markup import escape
 from rich.table import Table
 
 from ebbtide.cli.options import parse, screen, wrote
@@ -38,7 +39,7 @@ def info(arguments: Sequence[str]) -> int:
     run = open_run(parse(InfoOptions, "info", arguments).run)
     table = Table(show_header=False, box=None)
     for name, value in _facts(run).items():
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(f"[bold]{name}[/]", escape(value))
     screen.print(table)
     return 0
 
@@ -65,7 +66,7 @@ def _facts(run: Run) -> dict[str, str]:
     updates = [record for record in records if record["kind"] == "update"]
     if updates:
         last = updates[-1]
-        finished = any(record["kind"] == "done" for record in records)
+        finished = any(record["kind"] == "done" and record["step"] == last["step"] for record in records)
         facts["trained"] = f"{last['step']:,} steps, {last['images']:,} images, {last['seconds'] / 60:.1f} minutes" + (
             "" if finished else f" (not finished; go on with: ebbtide train {run.path} --resume)"
         )

@@ -13,23 +13,26 @@ from types import FrameType
 from typing import Annotated
 
 import tyro
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ebbtide.cli.options import parse, screen, wrote
-from ebbtide.errors import EbbtideError, require
+from ebbtide.errors import require
 from ebbtide.recipes.presets import PRESETS, find_recipe
-from ebbtide.recipes.recipe import Recipe
-from ebbtide.recipes.train import Ended, Note, resumed_recipe
+from ebbtide.recipes.recipe import Recipe, check
+from ebbtide.recipes.run import open_run
+from ebbtide.recipes.train import Ended, Note
 from ebbtide.recipes.train import train as train_run
 from ebbtide.training import Update
+
+HELP = ("-h", "--help")
+TARGET = "PRESET|RECIPE.json|RUN"
 
 
 @dataclass(frozen=True)
 class TrainOptions:
     """Learn from data. Every field of the recipe is an option too; the defaults shown are those of the preset."""
 
-    preset: tyro.conf.Positional[str]
-    """A preset, a recipe in a JSON file, or a run's folder (with --resume)."""
     data: str | None = None
     """What to learn from: digits, swiss-roll, moons, mixture, a folder of images or IDX files, an .npy, .npz or IDX
     file, or hf:NAME. None: the preset's own."""
@@ -50,57 +53,64 @@ class TrainOptions:
 def train(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     if not arguments:
-        screen.print(presets_in_words())
+        print(f"usage: ebbtide train {TARGET} [options]    (--help lists them)\n\n{presets_in_words()}")
         return 2
     base = _base(arguments)
-    options = parse(TrainOptions, "train", arguments, TrainOptions(preset=base.name, recipe=base))
-    recipe, out = _chosen(options)
+    target, rest = (arguments[0], arguments[1:]) if arguments[0] not in HELP else ("digits", arguments)
+    options = _parsed(rest, base)
+    out = _folder(target, options)
+    if options.resume:  # what is given now changes the run's own recipe
+        options = _parsed(rest, open_run(out).recipe)
+    recipe = _chosen(options)
     with _stop_signals() as stop:
         return _show(train_run(recipe, out, resume=options.resume, stop=stop), recipe)
 
 
+def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:
+    return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), presets_in_words())
+
+
 def presets_in_words() -> str:
-    """What `ebbtide train` prints when it is not told what to train."""
-    lines = ["usage: ebbtide train PRESET|RECIPE.json|RUN \\[options]    (--help lists them)", "", "presets:"]
-    return "\n".join(lines + [f"  {name:12}{preset.about}" for name, preset in PRESETS.items()])
+    """The presets, a line each."""
+    return "\n".join(["presets:", *(f"  {name:12}{preset.about}" for name, preset in PRESETS.items())])
 
 
 def _base(arguments: Sequence[str]) -> Recipe:
     """The recipe whose values are the defaults: it must be known before the options can be read."""
     name = arguments[0]
-    if name in ("-h", "--help"):
+    if name in HELP:
         return PRESETS["digits"].recipe
     require(
         not name.startswith("-"),
         f"{name!r} came first, expected a preset ({', '.join(PRESETS)}), a recipe or a run: ebbtide train PRESET ...",
     )
     if (Path(name) / "recipe.json").is_file():
-        return resumed_recipe(Path(name), steps=None, minutes=None)
+        return open_run(Path(name)).recipe
     return find_recipe(name)
 
 
-def _chosen(options: TrainOptions) -> tuple[Recipe, Path]:
-    """The recipe and the run's folder, after all options."""
-    recipe = options.recipe
+def _folder(target: str, options: TrainOptions) -> Path:
+    """The run's folder."""
+    is_run = (Path(target) / "recipe.json").is_file()
+    require(not is_run or options.resume, f"{target} is a run: add --resume to go on with it")
+    out = options.out or (Path(target) if is_run else Path("runs") / options.recipe.name)
+    exists = (out / "recipe.json").is_file()
+    require(exists or not options.resume, f"there is no run {out} to resume: leave --resume out to start it")
+    return out
+
+
+def _chosen(options: TrainOptions) -> Recipe:
+    """The recipe, after all options."""
+    recipe, training = options.recipe, options.recipe.training
     require(options.steps is None or options.minutes is None, "--steps and --minutes both came: give one of them")
-    is_run = (Path(options.preset) / "recipe.json").is_file()
-    require(not is_run or options.resume, f"{options.preset} is a run: add --resume to go on with it")
-    out = options.out or (Path(options.preset) if is_run else Path("runs") / recipe.name)
-    training = recipe.training
-    if options.resume and (out / "recipe.json").is_file():
-        recipe = resumed_recipe(out, steps=None, minutes=None)
-        training = recipe.training
-    elif options.resume:
-        raise EbbtideError(f"there is no run {out} to resume: leave --resume out to start it")
     if options.steps is not None:
         training = replace(training, steps=options.steps, minutes=None)
     if options.minutes is not None:
         training = replace(training, steps=None, minutes=options.minutes)
     if options.seed is not None:
-        require(not options.resume, "--seed came with --resume: a run keeps its seed")
         training = replace(training, seed=options.seed)
     data = recipe.data if options.data is None else replace(recipe.data, source=options.data)
-    return replace(recipe, training=training, data=data), out
+    return check(replace(recipe, training=training, data=data))
 
 
 def _show(happenings: Iterator[Note | Update | Ended], recipe: Recipe) -> int:
@@ -137,15 +147,15 @@ def _show(happenings: Iterator[Note | Update | Ended], recipe: Recipe) -> int:
                         left=meter.left(),
                     )
                 case Note(text=text, trouble=trouble):
-                    bar.console.print(f"[yellow]note[/] {text}" if trouble else text)
+                    bar.console.print(f"[yellow]note[/] {escape(text)}" if trouble else escape(text))
                 case Ended(run=run, finished=finished):
                     ended, path = finished, run.path
     wrote(path, "run")
     if not ended:
-        screen.print(f"stopped; a checkpoint is saved. Go on with: ebbtide train {path} --resume")
+        screen.print(f"stopped; a checkpoint is saved. Go on with: ebbtide train {escape(str(path))} --resume")
         return 130
     wrote(path / "pictures" / "final.png", "samples")
-    screen.print(f"next: ebbtide sample {path} -n 100    ebbtide report {path}")
+    screen.print(escape(f"next: ebbtide sample {path} -n 100    ebbtide report {path}"))
     return 0
 
 

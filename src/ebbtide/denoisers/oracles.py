@@ -6,6 +6,7 @@ against an exact answer before any network is trained. Data are tensors (batch, 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,7 +82,7 @@ class MixtureOracle:
         cls,
         weights: Float[Tensor, " k"],
         means: Float[Tensor, "k d"],
-        std: float,
+        std: float | Float[Tensor, ""],
         corruption: GaussianCorruption,
     ) -> MixtureOracle:
         """Components N(m_k, std² I)."""
@@ -146,7 +147,7 @@ class FiniteOracle:
         level = self.corruption.level(t.expand(xt.shape[0]))
         variance = level.sigma.square().to(flat.dtype)
         normaliser = 0.5 * flat.shape[1] * (2 * torch.pi * variance).log()
-        return self._log_likelihood(flat, level).logsumexp(1) - torch.tensor(len(self.points)).log() - normaliser
+        return self._log_likelihood(flat, level).logsumexp(1) - math.log(len(self.points)) - normaliser
 
     def _log_likelihood(self, flat: Tensor, level: Level) -> Tensor:
         """-‖xt - alpha x_i‖² / 2 sigma², (batch, n)."""

@@ -17,6 +17,7 @@ class Mlp(nn.Module):
     def __init__(self, size: int, *, width: int = 128, depth: int = 3, dropout: float = 0.0, classes: int = 0) -> None:
         super().__init__()
         require(width >= 2 and depth >= 1, f"width={width}, depth={depth} came, expected at least 2 and 1")
+        require(0 <= dropout < 1, f"dropout={dropout} came, expected at least 0 and less than 1")
         self.embedding = Embedding(width, width, classes)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))

@@ -20,7 +20,7 @@ class Block(nn.Module):
     def __init__(self, channels_in: int, channels: int, embedding: int, dropout: float, heads: int | None) -> None:
         super().__init__()
         self.residual = ResidualBlock(channels_in, channels, embedding, dropout)
-        self.attention = SelfAttention(channels, heads) if heads else nn.Identity()
+        self.attention = SelfAttention(channels, heads) if heads is not None else nn.Identity()
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
         return self.attention(self.residual(h, embedding))
@@ -67,6 +67,7 @@ class UNet(nn.Module):
 
     channels: width of the finest level; multipliers: width of each level as a multiple of it, each level half as high
     and wide as the one before (sides need not be even: the way up returns to the sizes of the way down).
+    patch: squares of this many pixels a side are folded into channels first and unfolded last, for cheaper levels.
     blocks: residual blocks a level on the way down, one more on the way up. attention: for each level, whether pixels
     attend to one another there. classes: labels that condition it (0: none).
     """
@@ -75,6 +76,7 @@ class UNet(nn.Module):
         self,
         image_channels: int,
         *,
+        patch: int = 1,
         channels: int = 64,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 2,
@@ -85,18 +87,21 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         require(channels >= 4, f"channels={channels} came, expected at least 4")
+        require(patch >= 1, f"patch={patch} came, expected at least 1")
         require(blocks >= 1, f"blocks={blocks} came, expected at least 1")
         require(
             len(attention) == len(multipliers) > 0,
             f"attention for {len(attention)} levels came, but {len(multipliers)} multipliers: expected equally many",
         )
+        require(min(multipliers) >= 1, f"multipliers={tuple(multipliers)} came, expected each at least 1")
         require(0 <= dropout < 1, f"dropout={dropout} came, expected at least 0 and less than 1")
-        size = 4 * channels
+        self.patch = patch
+        size, folded = 4 * channels, image_channels * patch**2
         widths = [channels * multiplier for multiplier in multipliers]
         wanted = [heads if attends else None for attends in attention]
         last = len(widths) - 1
         self.embedding = Embedding(size, channels, classes)
-        self.first = nn.Conv2d(image_channels, channels, 3, padding=1)
+        self.first = nn.Conv2d(folded, channels, 3, padding=1)
 
         self.down = nn.ModuleList()
         skips, width = [channels], channels
@@ -123,14 +128,15 @@ class UNet(nn.Module):
             self.up.append(Up(stage, nn.Conv2d(width, width, 3, padding=1) if level > 0 else None))
 
         self.norm = group_norm(width)
-        self.last = zeroed(nn.Conv2d(width, image_channels, 3, padding=1))
+        self.last = zeroed(nn.Conv2d(width, folded, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"], t: Float[Tensor, " batch"], condition: Condition
     ) -> Float[Tensor, "batch channels height width"]:
         embedding = self.embedding(t, condition)
-        skips = [self.first(x.contiguous(memory_format=torch.channels_last))]
+        folded = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
+        skips = [self.first(folded.contiguous(memory_format=torch.channels_last))]
         for stage in self.down:
             skips += stage(skips[-1], embedding)
         h = skips[-1]
@@ -138,4 +144,5 @@ class UNet(nn.Module):
             h = block(h, embedding)
         for stage in self.up:
             h = stage(h, embedding, skips)
-        return self.last(F.silu(self.norm(h)))
+        out = self.last(F.silu(self.norm(h)))
+        return F.pixel_shuffle(out, self.patch) if self.patch > 1 else out

@@ -101,8 +101,13 @@ def build_network(recipe: NetworkRecipe, event_shape: Sequence[int], classes: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
         if name == "unet":
+            fits = all(side % recipe.patch == 0 for side in event_shape[1:])
+            require(
+                fits, f"network.patch={recipe.patch} came, which does not divide images of {tuple(event_shape[1:])}"
+            )
             return UNet(
                 event_shape[0],
+                patch=recipe.patch,
                 channels=recipe.channels,
                 multipliers=recipe.multipliers,
                 blocks=recipe.blocks,

@@ -94,8 +94,8 @@ def restore_examples(
     """
     require(0 < level <= 1, f"a level of {level} came, expected more than 0 (clean) and at most 1 (noise)")
     schedule = denoiser.corruption.schedule
-    start = float(nearest(schedule, torch.tensor(level)))
-    steps = max(1, ceil(start * run.recipe.sampling.steps))
+    start = float(nearest(schedule, torch.tensor(level, dtype=torch.float64)))
+    steps = max(1, ceil(start * run.recipe.sampling.steps - 1e-9))
     if schedule.steps is not None:
         steps = min(steps, round(start * schedule.steps))
     generator = SampleGenerators.of(seed, range(x0.shape[0]))

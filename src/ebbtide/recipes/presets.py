@@ -52,7 +52,7 @@ PRESETS: dict[str, Preset] = {
         Recipe(
             name="images",
             data=DataRecipe(source="", size=32, flip=True),
-            network=NetworkRecipe(channels=48, multipliers=(1, 2, 2), attention=(False, False, True)),
+            network=NetworkRecipe(patch=2, channels=64, multipliers=(1, 2), attention=(False, True)),
             training=TrainingRecipe(minutes=30, batch=64),
         ),
         "your own images: --data FOLDER (or an array, IDX, Hugging Face source), 32x32 unless you give --data.size",
@@ -61,8 +61,8 @@ PRESETS: dict[str, Preset] = {
         Recipe(
             name="fashion",
             data=DataRecipe(source=""),
-            network=NetworkRecipe(channels=32, multipliers=(1, 2, 2), attention=(False, False, True)),
-            training=TrainingRecipe(minutes=10, batch=64, half_life=20_000),
+            network=NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False)),
+            training=TrainingRecipe(minutes=10, batch=64),
         ),
         "28x28 grey images of the MNIST family: --data FOLDER with the IDX files; ten minutes on two cores",
     ),

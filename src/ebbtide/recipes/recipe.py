@@ -63,6 +63,8 @@ class NetworkRecipe:
 
     name: Literal["auto", "unet", "mlp"] = "auto"
     """unet for images, mlp for vectors; auto chooses."""
+    patch: int = 1
+    """unet: fold squares of this many pixels a side into channels first: coarser and much faster (2 from 28x28 on)."""
     channels: int = 32
     """unet: width at full resolution."""
     multipliers: tuple[int, ...] = (1, 2)
@@ -180,6 +182,13 @@ def check(recipe: Recipe) -> Recipe:
         ("training.seed", training.seed, 0),
         ("sampling.steps", recipe.sampling.steps, 1),
         ("schedule.steps", recipe.schedule.steps, 1),
+        ("network.patch", recipe.network.patch, 1),
+        ("network.channels", recipe.network.channels, 4),
+        ("network.blocks", recipe.network.blocks, 1),
+        ("network.heads", recipe.network.heads, 1),
+        ("network.multipliers", min(recipe.network.multipliers, default=1), 1),
+        ("network.width", recipe.network.width, 2),
+        ("network.depth", recipe.network.depth, 1),
         ("data.size", recipe.data.size, 1),
         ("data.limit", recipe.data.limit, 1),
     ):
@@ -197,6 +206,8 @@ def check(recipe: Recipe) -> Recipe:
         ("sampling.eta", recipe.sampling.eta),
     ):
         require(0 <= share <= 1, f"{name}={share} came, expected a number from 0 to 1")
+    dropout = recipe.network.dropout
+    require(0 <= dropout < 1, f"network.dropout={dropout} came, expected at least 0 and less than 1")
     require(
         training.batch % training.accumulate == 0,
         f"training.batch={training.batch} came, which {training.accumulate} parts do not divide",

@@ -138,7 +138,7 @@ def open_run(path: Path) -> Run:
             range=(data["range"][0], data["range"][1]),
         )
         return Run(path=path, recipe=from_json(content["recipe"]), data=facts, machine=content.get("machine", {}))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, EbbtideError):
             raise
         raise EbbtideError(f"{file} is damaged ({error!r}): restore it, or train again") from None

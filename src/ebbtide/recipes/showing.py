@@ -64,7 +64,12 @@ def sheet(run: Run, x: Tensor, columns: int | None = None) -> Image.Image:
 
 def points(sampled: Tensor, data: Tensor) -> bytes:
     """Points of the plane beside the data, as PNG."""
-    return figures.png_bytes(figures.points_figure(sampled[:, :2], data[:, :2]))
+    return figures.png_bytes(figures.points_figure(_in_plane(sampled), _in_plane(data)))
+
+
+def _in_plane(x: Tensor) -> Tensor:
+    """The first two coordinates; numbers lie on a line."""
+    return x[:, :2] if x.shape[1] > 1 else torch.cat([x, torch.zeros_like(x)], dim=1)
 
 
 def _save(run: Run, x: Tensor, dataset: Dataset, path: Path, columns: int | None) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import torch
 from accelerate import Accelerator
 
 from ebbtide.data import Dataset
-from ebbtide.errors import EbbtideError, TrainingStopped, require
+from ebbtide.errors import TrainingStopped, require
 from ebbtide.evaluation.records import Records, keep_until
+from ebbtide.files import clear_disk_errors
 from ebbtide.objectives import DenoisingObjective
 from ebbtide.recipes import board, showing
 from ebbtide.recipes.build import build_data, build_objective, build_schedule, build_settings, build_trainee
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import DataFacts, Run, open_run
+from ebbtide.schedules import Schedule
 from ebbtide.training import Trainee, Update, checkpoints, fit
 from ebbtide.training.machine import accelerator_of, describe
 from ebbtide.training.state import GROUPS
@@ -64,17 +66,31 @@ def train(
         require(not taken, f"{out} is not empty: go on with --resume, or choose another --out")
     accelerator = accelerator_of(recipe.training.precision)
     dataset = build_data(recipe.data)
+    schedule = build_schedule(recipe.schedule)
+    _check_sampling(recipe, schedule)
     run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine=describe(accelerator))
-    objective = build_objective(recipe.objective, build_schedule(recipe.schedule))
+    objective = build_objective(recipe.objective, schedule)
     network = run.network().to(accelerator.device)
     trainee = build_trainee(recipe.training, network)
     notes = _first_notes(run, dataset, objective, trainee)
     if resume:
         notes.append(_resume(run, trainee))
-    if accelerator.is_main_process:
-        run.write()
-    yield from notes
-    yield from _Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
+    with clear_disk_errors(out):
+        if accelerator.is_main_process:
+            # what was written after the checkpoint, or without one, is taken back
+            keep_until(run.metrics, trainee.counters.step or -1)
+            run.write()
+        yield from notes
+        yield from _Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
+
+
+def _check_sampling(recipe: Recipe, schedule: Schedule) -> None:
+    """That the schedule has the steps to sample with: known before training, not after it."""
+    wanted, available = recipe.sampling.steps, schedule.steps
+    require(
+        available is None or wanted <= available,
+        f"sampling.steps={wanted} came, but the schedule has {available} steps: give --sampling.steps {available}",
+    )
 
 
 def _resume(run: Run, trainee: Trainee) -> Note:
@@ -87,14 +103,13 @@ def _resume(run: Run, trainee: Trainee) -> Note:
         ("network", before.recipe.network, run.recipe.network),
         ("schedule", before.recipe.schedule, run.recipe.schedule),
         ("objective", before.recipe.objective, run.recipe.objective),
+        ("seed", before.recipe.training.seed, run.recipe.training.seed),
     ):
         require(old == new, f"cannot resume {run.path}: its {what} was {old}, now it is {new}")
     if not checkpoints.everything(run.checkpoints):
-        keep_until(run.metrics, -1)
         return Note("no checkpoint was made yet: starting from the beginning")
     path = checkpoints.latest(run.checkpoints)
     trainee.restore(checkpoints.load(path, GROUPS))
-    keep_until(run.metrics, trainee.counters.step)
     return Note(f"resumed from step {trainee.counters.step}")
 
 
@@ -251,13 +266,3 @@ class _Session:
             return flag
         votes = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum")
         return bool(votes > 0)
-
-
-def resumed_recipe(out: Path, *, steps: int | None, minutes: float | None) -> Recipe:
-    """The recipe of a run that is to go on, with a new budget if one is given."""
-    recipe = open_run(out).recipe
-    if steps is None and minutes is None:
-        return recipe
-    if steps is not None and minutes is not None:
-        raise EbbtideError("--steps and --minutes both came: give one of them")
-    return replace(recipe, training=replace(recipe.training, steps=steps, minutes=minutes))

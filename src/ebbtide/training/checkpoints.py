@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ebbtide.errors import EbbtideError
+from ebbtide.errors import EbbtideError, require
 from ebbtide.files import clear_disk_errors, sync
 
 FORMAT = 1
@@ -39,7 +39,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     target = folder / f"step-{checkpoint.step:08d}"
     with clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob(".writing-*"):
+        for left_over in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
             shutil.rmtree(left_over)
         writing = folder / f".writing-{target.name}"
         writing.mkdir()
@@ -56,12 +56,19 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
             shutil.rmtree(writing, ignore_errors=True)
             raise
         if target.exists():
-            shutil.rmtree(target)
+            _delete(target)
         writing.rename(target)
         sync(folder)
-    for old in everything(folder)[:-keep]:
-        shutil.rmtree(old)
+        for old in everything(folder)[:-keep]:
+            _delete(old)
     return target
+
+
+def _delete(path: Path) -> None:
+    """Delete a checkpoint so that a kill never leaves half of one under its name."""
+    old = path.with_name(f".old-{path.name}")
+    path.rename(old)
+    shutil.rmtree(old)
 
 
 def everything(folder: Path) -> list[Path]:
@@ -81,15 +88,17 @@ def load(path: Path, names: tuple[str, ...]) -> Checkpoint:
     """Read a checkpoint with the named groups of tensors."""
     try:
         state = json.loads((path / "state.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise EbbtideError(f"checkpoint {path} cannot be read ({error}): use an older one or train again") from None
-    if state.get("format") != FORMAT:
-        raise EbbtideError(
-            f"checkpoint {path} has format {state.get('format')!r}, but this ebbtide reads format {FORMAT}: "
-            "use the version of ebbtide that wrote it"
+        found = state.get("format")
+        require(
+            found == FORMAT,
+            f"checkpoint {path} has format {found!r}, but this ebbtide reads format {FORMAT}: "
+            "use the version of ebbtide that wrote it",
         )
-    try:
         tensors = {name: load_file(path / f"{name}.safetensors") for name in names}
-    except (OSError, SafetensorError) as error:
-        raise EbbtideError(f"checkpoint {path} cannot be read ({error}): use an older one or train again") from None
-    return Checkpoint(step=state["step"], tensors=tensors, state=state)
+        return Checkpoint(step=state["step"], tensors=tensors, state=state)
+    except EbbtideError:
+        raise
+    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+        raise EbbtideError(
+            f"checkpoint {path} cannot be read ({error!r}): delete that folder to use the one before it, or train again"
+        ) from None

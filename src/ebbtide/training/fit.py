@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import nn
 
 from ebbtide.data.dataset import Batch, Dataset
@@ -98,7 +99,7 @@ def fit(
             counters.skipped += 1
             counters.skipped_in_a_row += 1
         now = time.perf_counter()
-        counters.seconds += now - clock
+        counters.seconds = _agreed(accelerator, counters.seconds + now - clock)
         clock = now
         progress = settings.progress(counters.step, counters.seconds)
         yield Update(
@@ -113,6 +114,13 @@ def fit(
         )
         if counters.skipped_in_a_row >= PATIENCE:
             raise TrainingStopped(_not_finite(counters.step, losses, names, grad_norm))
+
+
+def _agreed(accelerator: Accelerator, seconds: float) -> float:
+    """The first process's clock: all must end at the same update and share one learning rate."""
+    if accelerator.num_processes == 1:
+        return seconds
+    return float(broadcast(torch.tensor(seconds, dtype=torch.float64, device=accelerator.device)))
 
 
 def _gradients(

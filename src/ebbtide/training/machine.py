@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from ebbtide.errors import require
 
@@ -26,7 +27,10 @@ def accelerator_of(precision: Precision = "auto") -> Accelerator:
     if precision == "auto":
         precision = "bf16" if native_bf16() else "fp32"
     require(precision in ("fp32", "bf16"), f"precision={precision!r} came, expected auto, fp32 or bf16")
-    return Accelerator(mixed_precision="bf16" if precision == "bf16" else "no")
+    wanted = "bf16" if precision == "bf16" else "no"
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
+        AcceleratorState._reset_state()  # accelerate fixes one precision for a process; a later run may want another
+    return Accelerator(mixed_precision=wanted)
 
 
 def describe(accelerator: Accelerator) -> dict[str, Any]:

@@ -58,8 +58,16 @@ class Trainee:
         except RuntimeError as error:
             raise EbbtideError(f"the checkpoint's weights do not fit the recipe's network: {error}") from None
         self.optimizer.load_state_dict(_unflatten(checkpoint.tensors["optimizer"], checkpoint.state["optimizer"]))
+        self._lay_out_moments()
         self.counters = Counters(**checkpoint.state["counters"])
         self.bins.restore(checkpoint.state["bins"])
+
+    def _lay_out_moments(self) -> None:
+        """Files know no memory order, but fused AdamW walks memory: moments must lie as their parameters do."""
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
