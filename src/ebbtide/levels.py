@@ -58,6 +58,11 @@ class Level:
         """
         return cls(torch.exp(0.5 * logsigmoid(log_snr)), torch.exp(0.5 * logsigmoid(-log_snr)))
 
+    @classmethod
+    def of_snr(cls, snr: Float64[Tensor, "*batch"]) -> Level:
+        """The variance-preserving level of alpha²/sigma² = snr, from 0 to inf."""
+        return cls.of_log_snr(snr.log())
+
     @property
     def log_snr(self) -> Float64[Tensor, "*batch"]:
         """λ = log(alpha² / sigma²), from +inf (clean) to -inf (noise)."""

@@ -20,8 +20,8 @@ from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers.network import NetworkDenoiser
 from ebbtide.errors import require
-from ebbtide.levels import Kind, Level, along, weight_between
-from ebbtide.schedules import draw_times
+from ebbtide.levels import KINDS, Kind, Level, Pair, along, weight_between
+from ebbtide.times import draw_times
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class DenoisingObjective:
     drop_condition: float = 0.0
 
     def __post_init__(self) -> None:
+        for kind in (self.predicts, self.measured):
+            known = kind is None or isinstance(kind, Pair) or kind in KINDS
+            require(known, f"kind {kind!r} came, expected one of {', '.join(KINDS)}, or a Pair")
         require(
             0 <= self.drop_condition <= 1,
             f"drop_condition={self.drop_condition} came, expected a rate between 0 and 1",

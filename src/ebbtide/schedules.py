@@ -95,6 +95,16 @@ class TableSchedule:
     def steps(self) -> int:
         return len(self.betas)
 
+    @property
+    def gammas(self) -> Float64[Tensor, " T"]:
+        """gamma_l = sqrt(1 - beta_l), l = 1..T."""
+        return torch.exp(0.5 * torch.log1p(-self.betas))
+
+    @property
+    def abars(self) -> Float64[Tensor, " T"]:
+        """abar_l, l = 1..T."""
+        return self.levels.alpha[1:].square()
+
     @cached_property
     def levels(self) -> Level:
         """The levels at l = 0..T."""
@@ -108,7 +118,7 @@ class TableSchedule:
         if bool((exact - index).abs().max() > 1e-3) or bool((index < 0).any()) or bool((index > self.steps).any()):
             raise ValueError(
                 f"t = {t.flatten()[0]:g}.. came, but a table of {self.steps} steps knows only l/{self.steps} in "
-                "[0, 1]; round with schedules.nearest"
+                "[0, 1]; round with times.nearest"
             )
         return Level(self.levels.alpha[index.long()], self.levels.sigma[index.long()])
 
@@ -267,46 +277,3 @@ def _sigmoid_difference(a: Tensor | float, b: Tensor | float) -> Tensor:
     """sigmoid(a) - sigmoid(b) = sinh((a - b)/2) / (2 cosh(a/2) cosh(b/2)), without cancellation."""
     a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
     return torch.sinh((a - b) / 2) / (2 * torch.cosh(a / 2) * torch.cosh(b / 2))
-
-
-# --- times ------------------------------------------------------------------------------------------------------------
-
-
-def nearest(schedule: Schedule, t: Tensor) -> Float64[Tensor, "*batch"]:
-    """t rounded to what the schedule knows, but not to 0 where it was more than 0."""
-    t = t.double()
-    if schedule.steps is None:
-        return t
-    index = (t * schedule.steps).round()
-    return torch.where(t > 0, index.clamp(min=1), index) / schedule.steps
-
-
-def uniform_grid(schedule: Schedule, steps: int, start: float = 1.0) -> Float64[Tensor, " points"]:
-    """steps + 1 times that fall evenly from `start` to 0, on the schedule's own times.
-
-    A table of T steps has no more than T of them: asking for more is an error.
-    """
-    require(0 < start <= 1, f"a start at t={start:g} came, expected more than 0 and at most 1")
-    require(steps >= 1, f"{steps} sampling steps came, expected at least 1")
-    grid = nearest(schedule, torch.linspace(start, 0, steps + 1, dtype=torch.float64))
-    if bool((grid.diff() >= 0).any()):
-        available = round(float(grid[0]) * (schedule.steps or 0))
-        raise EbbtideError(
-            f"{steps} sampling steps came, but the schedule was made with {schedule.steps} and has {available} from "
-            f"t={start:g} on: ask for at most {available}"
-        )
-    return grid
-
-
-def draw_times(count: int, schedule: Schedule, generator: torch.Generator) -> Float64[Tensor, " count"]:
-    """Times for a batch of training examples, uniform over (0, 1] or over l = 1..T, stratified.
-
-    One uniform number shifts an even grid, so each example's time is uniform and the batch covers all levels
-    (Kingma et al. 2021, arXiv:2107.00630, appendix I). The order is shuffled: it is independent of the examples.
-    """
-    offset = torch.rand(1, generator=generator, dtype=torch.float64)
-    even = (torch.arange(count, dtype=torch.float64) + offset) / count
-    t = 1 - even[torch.randperm(count, generator=generator)]
-    if schedule.steps is None:
-        return t
-    return (t * schedule.steps).ceil().clamp(min=1) / schedule.steps

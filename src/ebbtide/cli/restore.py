@@ -91,7 +91,11 @@ def _read(run: Run, path: Path, resize: bool) -> Tensor:
         f"{path} is {size[0]}x{size[1]} pixels, but the run's pictures are {width}x{height}: add --resize to scale it",
     )
     require(height == width, f"the run's pictures are {width}x{height}: only square ones can be read from files")
-    pixels = recolour(decode(path, width)[None], "grey" if channels == 1 else "rgb")[0]
+    try:
+        picture = decode(path, width)
+    except EbbtideError as error:
+        raise EbbtideError(f"{path} cannot be read as a picture: {error}") from None
+    pixels = recolour(picture[None], "grey" if channels == 1 else "rgb")[0]
     low, high = run.data.range
     return ValueRange(low=low, high=high).encode(pixels).permute(2, 0, 1).unsqueeze(0)
 

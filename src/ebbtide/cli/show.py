@@ -9,7 +9,6 @@ from pathlib import Path
 
 import tyro
 from rich.markup import escape
-from rich.table import Table
 
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.evaluation.records import read_records
@@ -37,10 +36,8 @@ class ReportOptions:
 def info(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     run = open_run(parse(InfoOptions, "info", arguments).run)
-    table = Table(show_header=False, box=None)
     for name, value in _facts(run).items():
-        table.add_row(f"[bold]{name}[/]", escape(value))
-    screen.print(table)
+        screen.print(f"[bold]{name:18}[/]{escape(value)}")
     return 0
 
 

@@ -1,7 +1,8 @@
 """Ideal denoisers in closed form (item K1): the data is a Gaussian, a mixture of Gaussians, or a finite set of points.
 
 Each is a Denoiser like any other and knows the exact marginal p_t too, so every process, loss and sampler can be held
-against an exact answer before any network is trained. Data are tensors (batch, *event); inside, events are vectors.
+against an exact answer before any network is trained. Data are tensors (batch, *event); inside, events are vectors
+and numbers have the precision of the oracle's own parameters; estimates come back in that of xt.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class GaussianOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        x0 = self._posterior_mean(xt.flatten(1), level)
-        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape))
+        x0 = self._posterior_mean(xt.flatten(1).to(self.mean.dtype), level)
+        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
     def marginal(self, t: Float[Tensor, ""]) -> Gaussian:
         """p_t = N(alpha m, alpha² C + sigma² I) at one time."""
@@ -55,7 +56,7 @@ class GaussianOracle:
 
     def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
         """log p_t(xt) in nats."""
-        return self.marginal(t).log_prob(xt.flatten(1))
+        return self.marginal(t).log_prob(xt.flatten(1).to(self.mean.dtype))
 
     def _posterior_mean(self, flat: Tensor, level: Level) -> Tensor:
         values, vectors = self._basis
@@ -96,16 +97,16 @@ class MixtureOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        flat = xt.flatten(1)
+        flat = xt.flatten(1).to(self.weights.dtype)
         share = self._joint_log_prob(flat, level).softmax(0)
         x0 = sum(r.unsqueeze(1) * c._posterior_mean(flat, level) for r, c in zip(share, self.components, strict=True))
         assert isinstance(x0, Tensor)
-        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape))
+        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
     def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
         """log p_t(xt) in nats."""
         level = self.corruption.level(t.expand(xt.shape[0]))
-        return self._joint_log_prob(xt.flatten(1), level).logsumexp(0)
+        return self._joint_log_prob(xt.flatten(1).to(self.weights.dtype), level).logsumexp(0)
 
     def _joint_log_prob(self, flat: Tensor, level: Level) -> Tensor:
         """log w_k + log p_t(xt | k), (k, batch)."""
@@ -137,13 +138,13 @@ class FiniteOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        flat, points = xt.flatten(1), self.points.flatten(1).to(xt.dtype)
-        x0 = self._log_likelihood(flat, level).softmax(1) @ points
-        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape))
+        flat = xt.flatten(1).to(self.points.dtype)
+        x0 = self._log_likelihood(flat, level).softmax(1) @ self.points.flatten(1)
+        return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
     def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
         """log p_t(xt) in nats, for t > 0."""
-        flat = xt.flatten(1)
+        flat = xt.flatten(1).to(self.points.dtype)
         level = self.corruption.level(t.expand(xt.shape[0]))
         variance = level.sigma.square().to(flat.dtype)
         normaliser = 0.5 * flat.shape[1] * (2 * torch.pi * variance).log()
@@ -151,7 +152,7 @@ class FiniteOracle:
 
     def _log_likelihood(self, flat: Tensor, level: Level) -> Tensor:
         """-‖xt - alpha x_i‖² / 2 sigma², (batch, n)."""
-        points = self.points.flatten(1).to(flat.dtype)
+        points = self.points.flatten(1)
         alpha, variance = along(level.alpha, flat), along(level.sigma.square(), flat)
         squares = (
             flat.square().sum(1, keepdim=True) - 2 * alpha * (flat @ points.mT) + alpha**2 * points.square().sum(1)

@@ -17,7 +17,7 @@ from ebbtide.randomness import SampleGenerators
 from ebbtide.recipes.build import build_sampler
 from ebbtide.recipes.run import Run
 from ebbtide.samplers import SampleStep, generate, restore
-from ebbtide.schedules import nearest, uniform_grid
+from ebbtide.times import nearest, uniform_grid
 
 BATCH = 256
 

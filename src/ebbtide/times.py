@@ -1,0 +1,50 @@
+"""Times: grids that sampling walks down, and draws that training learns from. A table of T steps knows l/T only."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from ebbtide.errors import EbbtideError, require
+from ebbtide.schedules import Schedule
+
+
+def nearest(schedule: Schedule, t: Tensor) -> Float64[Tensor, "*batch"]:
+    """t rounded to what the schedule knows, but not to 0 where it was more than 0."""
+    t = t.double()
+    if schedule.steps is None:
+        return t
+    index = (t * schedule.steps).round()
+    return torch.where(t > 0, index.clamp(min=1), index) / schedule.steps
+
+
+def uniform_grid(schedule: Schedule, steps: int, start: float = 1.0) -> Float64[Tensor, " points"]:
+    """steps + 1 times that fall evenly from `start` to 0, on the schedule's own times.
+
+    A table of T steps has no more than T of them: asking for more is an error.
+    """
+    require(0 < start <= 1, f"a start at t={start:g} came, expected more than 0 and at most 1")
+    require(steps >= 1, f"{steps} sampling steps came, expected at least 1")
+    grid = nearest(schedule, torch.linspace(start, 0, steps + 1, dtype=torch.float64))
+    if bool((grid.diff() >= 0).any()):
+        available = round(float(grid[0]) * (schedule.steps or 0))
+        raise EbbtideError(
+            f"{steps} sampling steps came, but the schedule was made with {schedule.steps} and has {available} from "
+            f"t={start:g} on: ask for at most {available}"
+        )
+    return grid
+
+
+def draw_times(count: int, schedule: Schedule, generator: torch.Generator) -> Float64[Tensor, " count"]:
+    """Times for a batch of training examples, uniform over (0, 1] or over l = 1..T, stratified.
+
+    One uniform number shifts an even grid, so each example's time is uniform and the batch covers all levels
+    (Kingma et al. 2021, arXiv:2107.00630, appendix I). The order is shuffled: it is independent of the examples.
+    """
+    offset = torch.rand(1, generator=generator, dtype=torch.float64)
+    even = (torch.arange(count, dtype=torch.float64) + offset) / count
+    t = 1 - even[torch.randperm(count, generator=generator)]
+    if schedule.steps is None:
+        return t
+    return (t * schedule.steps).ceil().clamp(min=1) / schedule.steps

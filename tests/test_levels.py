@@ -1,0 +1,163 @@
+"""Items C1, C3, D8 and half of B4: the arithmetic between alpha, sigma, x0, eps and xt."""
+
+import mpmath
+import pytest
+import torch
+from parts import noise
+
+from ebbtide.gaussian import Spherical
+from ebbtide.levels import (
+    KINDS,
+    Level,
+    Pair,
+    along,
+    bridge,
+    convert,
+    forward_step,
+    posterior,
+    share_of_noise_replaced,
+    weight_between,
+)
+
+LOG_SNRS = torch.linspace(-14, 14, 29, dtype=torch.float64)
+LEVEL = Level.of_log_snr(LOG_SNRS)
+X0, EPS = noise(29, 2, 3, seed=1), noise(29, 2, 3, seed=2)
+XT = LEVEL.mix(X0, EPS)
+# a rectified flow's velocity, and numbers that no theory gives
+PAIRS = {
+    "velocity": Pair(-torch.ones(29, dtype=torch.float64), torch.ones(29, dtype=torch.float64)),
+    "any": Pair(0.3 + LEVEL.sigma, -LEVEL.alpha - 0.1),
+}
+ALL = [*KINDS, *PAIRS.values()]
+NAMES = [*KINDS, *PAIRS]
+
+
+def target(kind):
+    """What a perfect prediction of a kind is, written out."""
+    alpha, sigma = LEVEL.alpha[:, None, None], LEVEL.sigma[:, None, None]
+    match kind:
+        case "x0":
+            return X0
+        case "eps":
+            return EPS
+        case "score":
+            return -(XT - alpha * X0) / sigma**2
+        case "v":
+            return alpha * EPS - sigma * X0
+        case Pair(a, b):
+            return a[:, None, None] * X0 + b[:, None, None] * EPS
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize("log_snr", [-700.0, -40.0, -36.0, -20.5, -14.0, -1e-9, 0.0, 0.3, 14.0, 20.5, 30.0, 700.0])
+def test_levels_of_log_snr_keep_all_their_digits(log_snr):
+    mpmath.mp.dps = 60
+    level = Level.of_log_snr(torch.tensor(log_snr, dtype=torch.float64))
+    odds = mpmath.exp(mpmath.mpf(log_snr))
+    assert level.alpha.item() == pytest.approx(float(mpmath.sqrt(odds / (1 + odds))), rel=1e-13)
+    assert level.sigma.item() == pytest.approx(float(mpmath.sqrt(1 / (1 + odds))), rel=1e-13)
+    assert level.log_snr.item() == pytest.approx(log_snr, rel=1e-12, abs=1e-15)
+    assert level.snr.item() == pytest.approx(float(odds), rel=1e-12)
+
+
+def test_the_ends_of_log_snr_are_data_and_noise_exactly():
+    ends = Level.of_log_snr(torch.tensor([torch.inf, -torch.inf], dtype=torch.float64))
+    assert ends.alpha.tolist() == [1, 0]
+    assert ends.sigma.tolist() == [0, 1]
+    assert ends.log_snr.tolist() == [torch.inf, -torch.inf]
+
+
+@pytest.mark.parametrize("destination", ALL, ids=NAMES)
+@pytest.mark.parametrize("source", ALL, ids=NAMES)
+def test_every_kind_becomes_every_other_and_comes_back(source, destination):
+    there = convert(target(source), source, destination, XT, LEVEL)
+    assert torch.allclose(there, target(destination), rtol=1e-10, atol=1e-10)
+    back = convert(there, destination, source, XT, LEVEL)
+    assert torch.allclose(back, target(source), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_converted_to_itself_is_the_same_tensor(kind):
+    prediction = torch.full((29, 2, 3), torch.nan)
+    assert convert(prediction, kind, kind, XT, LEVEL) is prediction
+    assert (weight_between(LEVEL, kind, kind) == 1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_named_kind_is_its_pair(kind):
+    pair = LEVEL.pair(kind)
+    for other in KINDS:
+        assert torch.allclose(convert(target(kind), pair, other, XT, LEVEL), target(other), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("destination", ALL, ids=NAMES)
+@pytest.mark.parametrize("source", ALL, ids=NAMES)
+def test_the_weight_between_kinds_is_the_ratio_of_their_squared_errors(source, destination):
+    wrong = target(source) + noise(29, 2, 3, seed=9)
+    error = (wrong - target(source)).square().sum((1, 2))
+    converted = convert(wrong, source, destination, XT, LEVEL) - target(destination)
+    weighted = weight_between(LEVEL, source, destination) * error
+    assert torch.allclose(weighted, converted.square().sum((1, 2)), rtol=1e-8)
+
+
+def test_coefficients_take_the_shape_and_type_of_what_they_multiply():
+    images = torch.ones(29, 1, 2, 2)
+    assert along(LEVEL.alpha, images).shape == (29, 1, 1, 1)
+    assert LEVEL.mix(images, images).dtype == torch.float32
+
+
+NOISIER = Level.of_log_snr(LOG_SNRS - torch.linspace(0.001, 9, 29, dtype=torch.float64))
+
+
+def test_noise_replaced_and_noise_kept_are_the_whole():
+    kept = (NOISIER.alpha * LEVEL.sigma / (LEVEL.alpha * NOISIER.sigma)).square()
+    assert torch.allclose(share_of_noise_replaced(LEVEL, NOISIER), 1 - kept, rtol=0, atol=1e-13)
+
+
+def test_the_share_of_noise_replaced_keeps_its_digits_in_a_short_step():
+    near = Level.of_log_snr(LOG_SNRS - 2.0**-20)
+    exact = float(-mpmath.expm1(-(mpmath.mpf(2) ** -20)))
+    shares = share_of_noise_replaced(LEVEL, near)
+    assert torch.allclose(shares, torch.full_like(shares, exact), rtol=1e-7)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 0.7, 1.0])
+def test_every_bridge_keeps_the_marginal(eta):
+    """With the true x0 and eps, xs has mean alpha_s x0 and variance sigma_s²: eps and new noise share it out."""
+    zeros = torch.zeros_like(X0)
+    signal = bridge(torch.ones_like(X0), zeros, LEVEL, NOISIER, eta)
+    kept = bridge(zeros, torch.ones_like(X0), LEVEL, NOISIER, eta)
+    assert isinstance(kept.covariance, Spherical)
+    assert torch.allclose(signal.mean, along(LEVEL.alpha, X0).expand_as(X0), rtol=1e-14)
+    total = kept.mean[:, 0, 0].square() + kept.covariance.variance
+    assert torch.allclose(total, LEVEL.sigma.square(), rtol=1e-12)
+    assert (kept.covariance.variance > 0).all() == (eta > 0)
+
+
+def test_the_bridge_at_eta_1_is_the_posterior_in_both_its_forms():
+    xt = NOISIER.mix(X0, EPS)
+    bridged, exact = bridge(X0, EPS, LEVEL, NOISIER, 1.0), posterior(xt, X0, LEVEL, NOISIER)
+    assert torch.allclose(bridged.mean, exact.mean, rtol=1e-9, atol=1e-11)
+    assert torch.allclose(bridged.variances, exact.variances, rtol=1e-13)
+
+
+def test_bridges_grow_noisier_with_eta_and_ddim_adds_none():
+    variances = [bridge(X0, EPS, LEVEL, NOISIER, eta).variances for eta in (0.0, 0.5, 1.0)]
+    assert (variances[0] == 0).all()
+    assert torch.allclose(variances[1], variances[2] / 4, rtol=1e-14)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1])
+def test_a_bridge_outside_its_family_is_refused(eta):
+    with pytest.raises(ValueError, match="eta"):
+        bridge(X0, EPS, LEVEL, NOISIER, eta)
+
+
+def test_a_step_to_clean_data_leaves_nothing_over():
+    clean = Level(torch.ones(29, dtype=torch.float64), torch.zeros(29, dtype=torch.float64))
+    for law in (posterior(XT, X0, clean, LEVEL), bridge(X0, EPS, clean, LEVEL, 1.0), bridge(X0, EPS, clean, LEVEL, 0)):
+        assert torch.equal(law.mean, X0)
+        assert (law.variances == 0).all()
+    first = forward_step(X0, clean, LEVEL)
+    assert torch.allclose(first.mean, along(LEVEL.alpha, X0) * X0)
+    assert torch.allclose(first.variances.flatten(), LEVEL.sigma.square(), rtol=1e-13)

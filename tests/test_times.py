@@ -1,0 +1,106 @@
+"""Grids that sampling walks down, and draws of t that training learns from."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parts import SCHEDULES, SIGMAS, seeded
+from scipy.stats import kstest
+
+from ebbtide.errors import EbbtideError
+from ebbtide.schedules import (
+    CosineSchedule,
+    SigmoidSchedule,
+    table,
+)
+from ebbtide.times import draw_times, nearest, uniform_grid
+
+WHOLE_COSINE = CosineSchedule(last_log_snr=-math.inf)
+WHOLE_SIGMOID = SigmoidSchedule(last_log_snr=-math.inf)
+
+
+def at(t):
+    return torch.tensor(t, dtype=torch.float64)
+
+
+def test_nearest_rounds_to_the_tables_times_and_never_to_0():
+    t = at([0.0, 1e-9, 0.04, 0.26, 0.98, 1.0])
+    assert nearest(table([0.1] * 10), t).tolist() == pytest.approx([0, 0.1, 0.1, 0.3, 1.0, 1.0])
+    assert torch.equal(nearest(WHOLE_COSINE, t), t)
+
+
+@given(steps=st.integers(1, 60), count=st.integers(1, 60), start=st.floats(0.001, 1))
+@settings(max_examples=150, deadline=None)
+def test_grids_fall_from_the_start_to_0_on_times_that_the_table_knows(steps, count, start):
+    made = table([0.1] * steps)
+    available = round(float(nearest(made, at(start))) * steps)
+    if count > available:
+        with pytest.raises(EbbtideError, match=f"at most {available}"):
+            uniform_grid(made, count, start)
+        return
+    grid = uniform_grid(made, count, start)
+    assert len(grid) == count + 1
+    assert grid[-1] == 0
+    assert abs(grid[0] * steps - start * steps) <= max(0.5, 1 - start * steps) + 1e-9
+    assert (grid.diff() < 0).all()
+    assert torch.allclose((grid * steps).round(), grid * steps, rtol=0, atol=1e-9)
+    spacing = -grid.diff() * steps
+    assert spacing.max() - spacing.min() <= 2 + 1e-9
+
+
+@pytest.mark.parametrize("start", [1.0, 0.37])
+def test_grids_of_continuous_schedules_are_even(start):
+    grid = uniform_grid(SCHEDULES["cosine"], 5, start)
+    assert grid.tolist() == pytest.approx([start * i / 5 for i in range(5, -1, -1)], abs=1e-15)
+
+
+@pytest.mark.parametrize(("steps", "start"), [(0, 1.0), (-1, 1.0), (5, 0.0), (5, 1.5), (5, -0.5)])
+def test_grids_that_lead_nowhere_are_refused(steps, start):
+    with pytest.raises(EbbtideError):
+        uniform_grid(SCHEDULES["cosine"], steps, start)
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "list"])
+def test_each_drawn_time_is_uniform(name):
+    schedule, generator = SCHEDULES[name], seeded(3)
+    one_place = torch.stack([draw_times(5, schedule, generator)[2] for _ in range(3000)])
+    if schedule.steps is None:
+        assert kstest(one_place.numpy(), "uniform").pvalue > 1e-6
+        return
+    bins = min(schedule.steps, 10)
+    counts = torch.histc(one_place - 1e-9, bins, 0, 1)
+    expected = 3000 / bins
+    assert (counts - expected).abs().max() < SIGMAS * (expected * (1 - 1 / bins)) ** 0.5
+
+
+@pytest.mark.parametrize("count", [1, 7, 64])
+def test_a_batch_of_times_visits_every_part_of_a_continuous_schedule_once(count):
+    for seed in range(20):
+        t = draw_times(count, WHOLE_COSINE, seeded(seed))
+        assert t.min() > 0
+        assert t.max() <= 1
+        assert sorted((t * count).ceil().long().tolist()) == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize(("steps", "count"), [(8, 8), (8, 24), (100, 13), (3, 1)])
+def test_a_batch_of_times_is_spread_over_a_tables_steps(steps, count):
+    made = table([0.1] * steps)
+    for seed in range(20):
+        index = draw_times(count, made, seeded(seed)) * steps
+        assert torch.allclose(index, index.round())
+        hits = torch.bincount(index.round().long(), minlength=steps + 1)
+        assert hits[0] == 0
+        assert len(hits) == steps + 1
+        assert hits[1:].max() <= math.ceil(count / steps)
+        assert hits[1:].min() >= count // steps
+
+
+def test_the_order_of_times_is_independent_of_the_examples():
+    """In a batch of four, each place gets each quarter equally often."""
+    generator, trials = seeded(1), 2000
+    quarters = torch.stack([(draw_times(4, WHOLE_COSINE, generator) * 4).ceil() for _ in range(trials)])
+    for place in range(4):
+        shares = torch.bincount(quarters[:, place].long() - 1, minlength=4) / trials
+        assert (shares - 0.25).abs().max() < SIGMAS * (0.25 * 0.75 / trials) ** 0.5
