@@ -1,0 +1,139 @@
+"""The way in: what can be done is listed, what cannot is answered in one line with exit code 2."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import call, refusal
+
+import ebbtide
+from ebbtide.cli import main as main_module
+from ebbtide.cli.main import COMMANDS
+from ebbtide.cli.restore import RestoreOptions
+from ebbtide.cli.sample import SampleOptions
+from ebbtide.cli.show import InfoOptions, ReportOptions
+from ebbtide.cli.train import TrainOptions
+from ebbtide.errors import EbbtideError
+from ebbtide.recipes.presets import PRESETS
+from ebbtide.recipes.recipe import Recipe
+
+OPTIONS = {
+    "train": TrainOptions,
+    "sample": SampleOptions,
+    "restore": RestoreOptions,
+    "info": InfoOptions,
+    "report": ReportOptions,
+}
+
+
+def options_of(kind, prefix="--"):
+    """The options that the fields of a dataclass become, but for those without a name of their own."""
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(field.default):
+            yield from options_of(type(field.default), f"{prefix}{field.name}.")
+        elif field.name not in ("run", "images", "recipe"):
+            yield prefix + field.name.replace("_", "-")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_the_overview_lists_every_command(arguments):
+    outcome = call(*arguments)
+    assert outcome.code == 0
+    assert outcome.err == ""
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", outcome.out, re.MULTILINE)
+
+
+def test_the_version_is_the_packages():
+    assert call("--version").out == f"ebbtide {ebbtide.__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_explains_all_its_options(name):
+    outcome = call(name, "--help")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    words = set(re.findall(r"--?[a-z][a-z0-9.-]*", outcome.out))
+    missing = [option for option in options_of(OPTIONS[name]) if option not in words and f"{option}" not in outcome.out]
+    assert missing == []
+    assert "Traceback" not in outcome.out
+
+
+def test_every_field_of_the_recipe_is_an_option_of_train():
+    words = set(re.findall(r"--[a-z][a-z0-9.-]*", call("train", "--help").out))
+    assert set(options_of(Recipe)) - words == set()
+    assert {"--training.batch", "--sampling.eta", "--data.source"} <= set(options_of(Recipe))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_help_of_a_preset_shows_its_own_defaults(name):
+    text = " ".join(call("train", name, "--help").out.replace("│", " ").split())
+    assert f"(default: {PRESETS[name].recipe.training.batch})" in text
+    assert f"(default: {name})" in text
+
+
+def test_the_presets_are_listed_where_none_is_named():
+    outcome = call("train")
+    assert outcome.code == 2
+    assert all(name in outcome.out for name in PRESETS)
+
+
+@pytest.mark.parametrize(("word", "near"), [("trian", "train"), ("smaple", "sample"), ("repot", "report")])
+def test_an_unknown_command_is_answered_with_the_nearest(word, near):
+    line = refusal(word)
+    assert f"there is no command {word!r}" in line
+    assert f"Did you mean {near}" in line
+    assert all(name in line for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_the_parser_cannot_read_ends_with_2_and_no_traceback(name):
+    outcome = call(name, "digits", "--no-such-option")
+    assert outcome.code == 2
+    assert "no-such-option" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("name", ["sample", "info", "report"])
+def test_a_run_must_be_named(name):
+    outcome = call(name)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+
+
+def command_that_raises(monkeypatch, error):
+    class Module:
+        @staticmethod
+        def info(arguments):
+            raise error
+
+    monkeypatch.setattr(main_module.importlib, "import_module", lambda name: Module)
+    return call("info", "x")
+
+
+def test_a_message_of_many_lines_is_still_one_line(monkeypatch):
+    outcome = command_that_raises(monkeypatch, EbbtideError("one\n  two\n\nthree"))
+    assert (outcome.code, outcome.err) == (2, "ebbtide: one two three\n")
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch):
+    outcome = command_that_raises(monkeypatch, KeyboardInterrupt())
+    assert (outcome.code, outcome.err) == (130, "ebbtide: stopped\n")
+
+
+def test_a_bug_is_not_hidden(monkeypatch):
+    with pytest.raises(ZeroDivisionError):
+        command_that_raises(monkeypatch, ZeroDivisionError())
+
+
+def test_the_program_is_installed_and_quick_to_say_what_it_can():
+    """Without torch: the overview and a wrong command are answered before anything heavy is imported."""
+    program = Path(sys.executable).with_name("ebbtide")
+    code = "import sys; from ebbtide.cli.main import overview; overview(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": "src"}).returncode == 0
+    done = subprocess.run([program, "smaple"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -1,0 +1,146 @@
+"""ebbtide restore: original, noised and restored side by side, for pictures of the run's size and colour."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runs import call, colour_run, everything_in, grey_run, pictures, point_run, refusal
+
+TITLES = 20
+"""Pixels that the titles of the columns take at the top."""
+
+
+def columns_of(path):
+    """The three columns of the written picture, without their titles."""
+    sheet = np.asarray(Image.open(path).convert("RGB"))[TITLES:]
+    third = (sheet.shape[1] + 2) // 3
+    return [sheet[:, start : start + third - 2] for start in range(0, sheet.shape[1], third)]
+
+
+@pytest.mark.parametrize(("run", "colour"), [(grey_run, False), (colour_run, True)])
+def test_the_three_columns_are_original_noised_and_restored(tmp_path, run, colour):
+    folder = pictures(tmp_path / "pictures", 2, colour=colour)
+    outcome = call("restore", run(), folder / "0.png", folder / "1.png", "--level", 0.6, "--out", tmp_path / "out.png")
+    assert outcome.code == 0, outcome
+    assert "restored 2 from t=0.6" in outcome.out
+    original, noised, restored = columns_of(tmp_path / "out.png")
+    assert original.shape == noised.shape == restored.shape
+    for number in range(2):
+        mine = np.asarray(Image.open(folder / f"{number}.png").convert("RGB"))
+        shown = original[number * (original.shape[0] // 2) :]
+        for corner in (mine[0, 0], mine[3, 4], mine[7, 7]):
+            assert (shown == corner).all(-1).any()
+    assert not np.array_equal(original, noised)
+    assert not np.array_equal(noised, restored)
+
+
+def test_hardly_noised_comes_back_nearly_as_it_was(tmp_path):
+    call("restore", grey_run(), "--examples", 4, "--level", 0.001, "--out", tmp_path / "out.png")
+    original, _, restored = columns_of(tmp_path / "out.png")
+    assert np.abs(original.astype(int) - restored).max() <= 4
+
+
+def test_more_steps_change_what_is_restored_not_what_it_is_restored_from(tmp_path):
+    for steps in (3, 9):
+        call("restore", grey_run(), "--examples", 2, "--steps", steps, "--out", tmp_path / f"{steps}.png")
+    pairs = zip(columns_of(tmp_path / "3.png"), columns_of(tmp_path / "9.png"), strict=True)
+    assert [np.array_equal(one, other) for one, other in pairs] == [True, True, False]
+
+
+@pytest.mark.parametrize("options", [["--seed", 1], ["--level", 0.9], ["--sampler", "ancestral"], ["--steps", 9]])
+def test_the_options_change_what_comes_of_it(tmp_path, options):
+    for name, some in (("one", []), ("again", []), ("other", options)):
+        assert call("restore", grey_run(), "--examples", 2, "--out", tmp_path / f"{name}.png", *some).code == 0
+    made = everything_in(tmp_path)
+    assert made["one.png"] == made["again.png"] != made["other.png"]
+
+
+def test_held_out_examples_are_taken_where_there_are_some(tmp_path, monkeypatch):
+    asked = []
+    from ebbtide.cli import restore as module
+
+    real = module.build_data
+    monkeypatch.setattr(module, "build_data", lambda recipe, split="train": asked.append(split) or real(recipe, split))
+    assert call("restore", grey_run(), "--examples", 3, "--out", tmp_path / "out.png").code == 0
+    assert asked == ["test"]
+
+
+def test_it_goes_into_the_run_unless_told_otherwise(tmp_path):
+    run = shutil.copytree(grey_run(), tmp_path / "run")
+    assert call("restore", run, "--examples", 1).code == 0
+    assert (run / "pictures" / "restored.png").is_file()
+
+
+@pytest.mark.parametrize("size", [(9, 8), (16, 16), (4, 4)])
+def test_a_picture_of_another_size_is_refused_unless_it_may_be_scaled(tmp_path, size):
+    Image.new("L", size, 77).save(tmp_path / "other.png")
+    line = refusal("restore", grey_run(), tmp_path / "other.png", "--out", tmp_path / "out.png")
+    assert f"{size[0]}x{size[1]} pixels" in line
+    assert "8x8" in line
+    assert "--resize" in line
+    assert not (tmp_path / "out.png").exists()
+    assert call("restore", grey_run(), tmp_path / "other.png", "--out", tmp_path / "out.png", "--resize").code == 0
+
+
+def test_a_colour_picture_is_made_grey_for_a_grey_run(tmp_path):
+    folder = pictures(tmp_path / "pictures", 1, colour=True)
+    assert call("restore", grey_run(), folder / "0.png", "--out", tmp_path / "out.png").code == 0
+    original = columns_of(tmp_path / "out.png")[0]
+    assert (original[..., 0] == original[..., 2]).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 50])
+def test_what_is_no_picture_is_refused_by_name(tmp_path, content):
+    (tmp_path / "fake.png").write_bytes(content)
+    assert "fake.png" in refusal("restore", grey_run(), tmp_path / "fake.png", "--out", tmp_path / "out.png")
+    assert list(tmp_path.iterdir()) == [tmp_path / "fake.png"]
+
+
+def test_a_picture_that_is_cut_short_is_refused_by_name(tmp_path):
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:70])
+    assert "cut.png" in refusal("restore", grey_run(), path, "--out", tmp_path / "out.png")
+
+
+REFUSED = {
+    "nothing to restore": ([], "name pictures, or give --examples"),
+    "fewer than no examples": (["--examples", -1], "--examples -1"),
+    "level 0": (["--examples", 1, "--level", 0], "--level 0"),
+    "a level above 1": (["--examples", 1, "--level", 1.5], "--level 1.5"),
+    "a level that is no number": (["--examples", 1, "--level", "nan"], "--level nan"),
+    "no steps": (["--examples", 1, "--steps", 0], "--steps 0"),
+    "a picture that is not there": (["nowhere.png"], "nowhere.png"),
+    "a folder for a picture": (["."], "there is no picture"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wrong_option_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    options, says = REFUSED[case]
+    assert says in refusal("restore", grey_run(), *options, "--out", tmp_path / "out.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_name_for_the_picture(tmp_path):
+    assert str(tmp_path) in refusal("restore", grey_run(), "--examples", 1, "--out", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_points_cannot_be_restored():
+    assert "only pictures" in refusal("restore", point_run(), "--examples", 1)
+
+
+def test_examples_of_data_that_is_gone_are_refused():
+    assert "pictures" in refusal("restore", colour_run(), "--examples", 1)
+
+
+def test_a_run_of_another_format_is_refused(tmp_path):
+    run = shutil.copytree(grey_run(), tmp_path / "run")
+    content = json.loads((run / "recipe.json").read_text())
+    (run / "recipe.json").write_text(json.dumps(content | {"format": 99}))
+    assert "has format 99" in refusal("restore", run, "--examples", 1)

@@ -1,0 +1,98 @@
+"""ebbtide info and ebbtide report: what a run is, finished or not."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from runs import call, colour_run, grey_run, point_run, refusal, small, trained
+
+from ebbtide.recipes.train import train
+from ebbtide.training import Update
+
+QUICK = small("swiss-roll", steps=4)
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A run that was left before its first checkpoint."""
+    for happening in train(QUICK, tmp_path / "run"):
+        if isinstance(happening, Update) and happening.step == 2:
+            break
+    return tmp_path / "run"
+
+
+def words(outcome):
+    assert outcome.code == 0, outcome
+    return " ".join(outcome.out.split())
+
+
+@pytest.mark.parametrize("run", [grey_run, colour_run, point_run])
+def test_info_says_what_a_finished_run_is(run):
+    text = words(call("info", run()))
+    assert "6 steps, 96 images" in text
+    assert "not finished" not in text
+    assert "checkpoints step-00000006" in text
+    assert ("0, 1, 2, 3, 4, 5, 6, 7, 8, 9" if run is grey_run else "labels none") in text
+    for option in ("batch=16", "sampler=ddim", "name=cosine", "predicts=v"):
+        assert option in text
+
+
+def test_info_says_how_to_go_on_with_an_unfinished_run(begun):
+    text = words(call("info", begun))
+    assert "2 steps, 32 images" in text
+    assert "not finished" in text
+    assert "checkpoints none" in text
+    assert "--resume" in text
+
+
+def test_a_finished_run_that_was_given_more_to_do_is_unfinished_again(tmp_path):
+    trained(QUICK, tmp_path / "run")
+    longer = replace(QUICK, training=replace(QUICK.training, steps=9))
+    for happening in train(longer, tmp_path / "run", resume=True):
+        if isinstance(happening, Update) and happening.step == 6:
+            break
+    assert "not finished" in words(call("info", tmp_path / "run"))
+
+
+def test_info_works_on_a_run_that_has_done_nothing(begun):
+    (begun / "metrics.jsonl").unlink()
+    assert "checkpoints none" in words(call("info", begun))
+
+
+def test_names_in_brackets_are_shown_as_they_are(tmp_path):
+    run = shutil.copytree(point_run(), tmp_path / "[red] roll")
+    outcome = call("info", run)
+    assert outcome.code == 0
+    assert str(run) in outcome.out, "a path that is cut or folded cannot be copied"
+    assert "[red] roll" in call("report", run).out
+
+
+@pytest.mark.parametrize("run", [grey_run, colour_run, point_run])
+def test_the_report_is_one_page_that_needs_nothing_else(tmp_path, run):
+    copy = shutil.copytree(run(), tmp_path / "run")
+    assert str(copy / "report.html") in call("report", copy).out
+    page = (copy / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "http" not in page.split("<body")[1].replace("http://www.w3.org", "")
+
+
+def test_the_report_works_on_an_unfinished_run(begun):
+    assert call("report", begun).code == 0
+    assert (begun / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", ["info", "report"])
+def test_a_path_that_is_no_run_is_refused(tmp_path, command):
+    assert "there is no run" in refusal(command, tmp_path / "nowhere")
+    assert "is no run" in refusal(command, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["info", "report"])
+def test_a_damaged_run_is_refused(tmp_path, command):
+    run = shutil.copytree(point_run(), tmp_path / "run")
+    (run / "recipe.json").write_text("{")
+    assert "damaged" in refusal(command, run)
+    (run / "recipe.json").write_text(json.dumps({"format": 99}))
+    assert "has format 99" in refusal(command, run)

@@ -1,0 +1,95 @@
+"""Pictures of a run show what was drawn: whole rows of classes, few steps while training, the film's two ends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import colour_run, grey_run, point_run
+
+from ebbtide.data import Dataset, load
+from ebbtide.evaluation.pictures import picture_grid
+from ebbtide.recipes import showing
+from ebbtide.recipes.draw import draw_all, labels_for
+from ebbtide.recipes.recipe import ScheduleRecipe
+from ebbtide.recipes.run import open_run
+
+NO_DATA = Dataset(name="none", values=np.zeros((1, 8, 8, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def grey(tmp_path):
+    """The run on digits, writing elsewhere."""
+    return replace(open_run(grey_run()), path=tmp_path)
+
+
+def calls_of(denoiser):
+    """The times at which the network is asked, as they come."""
+    asked = []
+    denoiser.denoiser.network.register_forward_pre_hook(lambda module, given: asked.append(float(given[1][0])))
+    return asked
+
+
+@pytest.mark.parametrize("steps", [None, 5, 200])
+def test_a_picture_while_training_takes_few_steps(grey, steps):
+    if steps is not None:
+        grey = replace(grey, recipe=replace(grey.recipe, schedule=ScheduleRecipe(name="linear", steps=steps)))
+    denoiser = replace(open_run(grey_run()), recipe=grey.recipe).denoiser()
+    asked = calls_of(denoiser)
+    path = showing.progress_picture(grey, denoiser, load("digits"), 7, "cpu")
+    assert len(asked) == min(showing.QUICK_STEPS, steps or showing.QUICK_STEPS)
+    assert path == grey.path / "samples" / "step-00000007.png"
+    assert asked[0] == 1.0
+
+
+def test_the_final_grid_is_what_the_recipes_own_sampler_draws(grey):
+    denoiser = open_run(grey_run()).denoiser()
+    paths = showing.final(grey, denoiser, load("digits"), "cpu")
+    assert [path.name for path in paths] == ["final.png", "film.png"]
+    expected = grey.to_bytes(draw_all(grey, denoiser, 100, labels=labels_for(grey, 100)))
+    with Image.open(paths[0]) as image:
+        assert image.tobytes() == picture_grid(expected, columns=10).tobytes()
+
+
+def test_rows_hold_all_classes_where_there_are_few(grey):
+    assert showing._grid_shape(grey, 40) == (40, 10)
+    three = replace(grey, data=replace(grey.data, classes=("a", "b", "c")))
+    assert showing._grid_shape(three, 40) == (39, 3)
+    for classes in ((), ("a",), tuple(map(str, range(100)))):
+        assert showing._grid_shape(replace(grey, data=replace(grey.data, classes=classes)), 40) == (40, None)
+
+
+def test_the_film_ends_with_the_picture_and_is_never_too_wide(grey):
+    frames = [torch.full((2, 1, 8, 8), value) for value in torch.linspace(-1, 1, 37)]
+    film = np.asarray(showing.film_of(grey, frames, torch.linspace(1, 0, 37).tolist()))
+    moments = film[film.shape[0] // 2 :, :, 0]  # below the captions
+    shades = set(np.unique(moments)) - {224}
+    assert len(shades) == showing.FILM_COLUMNS
+    assert {0, 255} <= shades
+
+
+def test_pictures_in_colour_are_shown_in_colour(tmp_path):
+    run = replace(open_run(colour_run()), path=tmp_path)
+    path, film = showing.final(run, open_run(colour_run()).denoiser(), NO_DATA, "cpu")
+    for shown in (path, film):
+        red, green, blue = np.moveaxis(np.asarray(Image.open(shown)), -1, 0)
+        assert (red != green).any()
+        assert (green != blue).any()
+
+
+def test_points_are_shown_beside_the_data(tmp_path):
+    run = replace(open_run(point_run()), path=tmp_path)
+    (path,) = showing.final(run, open_run(point_run()).denoiser(), load("swiss-roll"), "cpu")
+    with Image.open(path) as image:
+        assert image.size[0] > image.size[1], "two panels side by side"
+        halves = np.asarray(image.convert("L"))
+        middle = image.size[0] // 2
+        assert (halves[:, :middle] < 128).any()
+        assert (halves[:, middle:] < 128).any()
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_vectors_of_any_length_can_be_shown(size):
+    x = torch.randn(20, size, generator=torch.Generator().manual_seed(0))
+    assert showing.points(x, x + 1).startswith(b"\x89PNG")

@@ -1,0 +1,146 @@
+"""Small recipes, runs and calls of the command line that several tests share."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import io
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ebbtide.cli.main import main
+from ebbtide.evaluation.records import read_records
+from ebbtide.recipes.presets import PRESETS
+from ebbtide.recipes.recipe import Recipe
+from ebbtide.recipes.train import train
+from ebbtide.training import checkpoints
+from ebbtide.training.checkpoints import Checkpoint
+from ebbtide.training.state import GROUPS
+
+SMALL = (
+    *("--network.channels", "8", "--network.width", "16", "--network.depth", "1", "--training.batch", "16"),
+    *("--training.pictures", "0", "--training.precision", "fp32", "--sampling.steps", "3"),
+)
+"""Options that make any preset quick to train."""
+
+
+def small(name: str = "digits", *, dropout: float = 0.0, source: str | None = None, **training: Any) -> Recipe:
+    """A preset with a network, a batch and a budget that take seconds."""
+    recipe = PRESETS[name].recipe
+    quick = {"steps": 6, "minutes": None, "batch": 16, "pictures": 0, "warmup": 2, "precision": "fp32"}
+    return replace(
+        recipe,
+        data=recipe.data if source is None else replace(recipe.data, source=source, size=8, flip=False),
+        network=replace(recipe.network, channels=8, width=16, depth=1, patch=1, dropout=dropout),
+        training=replace(recipe.training, **(quick | training)),
+        sampling=replace(recipe.sampling, steps=3),
+    )
+
+
+def trained(recipe: Recipe, out: Path, **options: Any) -> list[Any]:
+    """Everything that happens while the recipe trains."""
+    return list(train(recipe, out, **options))
+
+
+def last(out: Path) -> Checkpoint:
+    """A run's newest checkpoint, whole."""
+    return checkpoints.load(checkpoints.latest(out / "checkpoints"), GROUPS)
+
+
+def differing(a: Checkpoint, b: Checkpoint) -> list[str]:
+    """The names of the tensors that are not bitwise the same in both."""
+    assert {name: set(group) for name, group in a.tensors.items()} == {n: set(g) for n, g in b.tensors.items()}
+    return [
+        f"{name}/{key}"
+        for name, group in a.tensors.items()
+        for key, value in group.items()
+        if not torch.equal(value, b.tensors[name][key])
+    ]
+
+
+def updates(out: Path) -> list[tuple[int, float]]:
+    """Step and loss of every update that a run has recorded."""
+    records = read_records(out / "metrics.jsonl")
+    return [(record["step"], record["loss"]) for record in records if record["kind"] == "update"]
+
+
+def pictures(folder: Path, count: int, *, colour: bool, size: int = 8) -> Path:
+    """A folder of PNG files, grey or in colour."""
+    folder.mkdir(parents=True)
+    values = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    for number, value in enumerate(values):
+        Image.fromarray(value if colour else value[..., 0]).save(folder / f"{number}.png")
+    return folder
+
+
+@functools.cache
+def _workshop() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="ebbtide-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def grey_run() -> Path:
+    """A run on the digits, which have labels. Do not write into it: copy it."""
+    trained(small(), _workshop() / "grey")
+    return _workshop() / "grey"
+
+
+@functools.cache
+def colour_run() -> Path:
+    """A run on pictures in colour, without labels, that were deleted after it."""
+    source = pictures(_workshop() / "pictures", 20, colour=True)
+    trained(small("images", source=str(source)), _workshop() / "colour")
+    shutil.rmtree(source)
+    return _workshop() / "colour"
+
+
+@functools.cache
+def point_run() -> Path:
+    """A run on points of the plane, without labels."""
+    trained(small("swiss-roll"), _workshop() / "points")
+    return _workshop() / "points"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(*arguments: object) -> Outcome:
+    """`ebbtide arguments...` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as left:
+            return Outcome(int(left.code or 0), out.getvalue(), err.getvalue())
+    raise AssertionError("main() returned instead of leaving with an exit code")
+
+
+def refusal(*arguments: object) -> str:
+    """The one line on stderr by which a call is refused with exit code 2."""
+    outcome = call(*arguments)
+    assert outcome.code == 2, outcome
+    assert outcome.err.startswith("ebbtide: "), outcome.err
+    assert outcome.err.endswith("\n"), outcome.err
+    assert outcome.err.count("\n") == 1, outcome.err
+    return outcome.err
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,89 @@
+"""A trainee that became a checkpoint and came back goes on as if nothing had been in between."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ebbtide.conditions import Condition
+from ebbtide.errors import EbbtideError
+from ebbtide.networks import UNet
+from ebbtide.recipes.build import build_trainee
+from ebbtide.recipes.recipe import TrainingRecipe
+from ebbtide.training import Trainee
+from ebbtide.training.average import Average
+from ebbtide.training.checkpoints import load, save
+from ebbtide.training.state import GROUPS
+
+
+def trainee_of(seed: int, channels: int = 8) -> Trainee:
+    """A small network in channels-last memory, as images need it, with its optimizer."""
+    torch.manual_seed(seed)
+    network = UNet(1, channels=channels, multipliers=(1, 1), blocks=1, attention=(False, True))
+    return build_trainee(TrainingRecipe(half_life=20), network)
+
+
+def update(trainee: Trainee, number: int) -> None:
+    generator = torch.Generator().manual_seed(number)
+    x = torch.randn(4, 1, 8, 8, generator=generator)
+    loss = F.mse_loss(trainee.network(x, torch.rand(4, generator=generator), Condition()), x)
+    trainee.optimizer.zero_grad()
+    loss.backward()
+    trainee.optimizer.step()
+    trainee.counters.step += 1
+    trainee.counters.images += 4
+    trainee.counters.seconds += 0.1
+    trainee.average.update(trainee.network, batch=4, images=trainee.counters.images)
+    trainee.bins.add(loss.detach().expand(4), torch.rand(4, generator=generator))
+
+
+@pytest.mark.parametrize("stop", [0, 1, 3])
+def test_it_goes_on_exactly(tmp_path, stop):
+    uninterrupted, stopped, resumed = trainee_of(0), trainee_of(0), trainee_of(1)
+    for number in range(stop):
+        update(stopped, number)
+    resumed.restore(load(save(tmp_path, stopped.checkpoint(), keep=1), GROUPS))
+    for number in range(stop, 6):
+        update(resumed, number)
+    for number in range(6):
+        update(uninterrupted, number)
+    expected, got = uninterrupted.checkpoint(), resumed.checkpoint()
+    for group in GROUPS:
+        assert expected.tensors[group].keys() == got.tensors[group].keys()
+        for name, value in expected.tensors[group].items():
+            assert torch.equal(value, got.tensors[group][name]), f"{group}/{name}"
+    assert json.dumps(got.state) == json.dumps(expected.state)
+
+
+def test_a_checkpoint_in_hand_is_the_whole_of_the_trainee():
+    trainee = trainee_of(0)
+    update(trainee, 0)
+    checkpoint = trainee.checkpoint()
+    named = dict(trainee.network.named_parameters())
+    assert checkpoint.tensors["network"].keys() == checkpoint.tensors["average"].keys() >= named.keys()
+    assert len(checkpoint.tensors["optimizer"]) == 3 * len(named)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = save(tmp_path, trainee_of(0, channels=16).checkpoint(), keep=1)
+    with pytest.raises(EbbtideError, match="do not fit"):
+        trainee_of(0).restore(load(path, GROUPS))
+
+
+class Remembering(torch.optim.SGD):
+    """Keeps a number that is no tensor."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self.state[parameter]["calls"] = 1
+
+
+def test_an_optimizer_whose_state_files_cannot_hold_is_refused_not_forgotten():
+    network = nn.Linear(1, 1)
+    trainee = Trainee(network, Remembering(network.parameters(), lr=0.1), Average(network, 10))
+    trainee.optimizer.step()
+    with pytest.raises(TypeError, match="calls"):
+        trainee.checkpoint()
