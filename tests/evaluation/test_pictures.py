@@ -76,8 +76,8 @@ def test_a_film_strip_has_samples_down_and_time_across():
 def test_captions_stand_above_and_leave_the_pictures_whole(background):
     frames = [some(2, 8, 8, 1) for _ in range(3)]
     captions = ["t = 1", "a caption much wider than its picture", "t = 0"]
-    sheet = np.asarray(pictures.film_strip(frames, captions, background=background, enlarge=2))
-    plain = np.asarray(pictures.film_strip(frames, background=background, enlarge=2))
+    sheet = np.asarray(pictures.film_strip(frames, captions, gap=2, background=background, enlarge=2))
+    plain = np.asarray(pictures.film_strip(frames, gap=2, background=background, enlarge=2))
     top = len(sheet) - len(plain)
     assert top > 8
     paper = np.broadcast_to(np.array(background), (3,))

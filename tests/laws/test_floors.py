@@ -28,6 +28,7 @@ FLOORS = [
     {"evaluation"},
     {"recipes"},
     {"cli"},
+    {"__main__"},
 ]
 HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor}
 # parts that may know even less than their floor allows

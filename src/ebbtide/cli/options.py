@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,31 +15,41 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 
 Options = TypeVar("Options")
 
-screen = Console(highlight=False, soft_wrap=True)
-"""Where results are printed; paths are never wrapped, so that they can be copied."""
+screen = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+"""Where results are printed, by the first process only; paths are never wrapped, so that they can be copied."""
+
+FRAMES = str.maketrans(dict.fromkeys("╭╮╰╯│─├┤", " "))
 
 
 def parse(
     kind: type[Options], command: str, arguments: Sequence[str], default: Options | None = None, about: str = ""
 ) -> Options:
-    """The command's options; tyro prints help and explains what it cannot read (exit code 2).
+    """The command's options, read by tyro. What it cannot read is an EbbtideError, one line like all others.
 
     about: added to what the help says at the top.
     """
     extra: dict[str, Any] = {} if default is None else {"default": default}
     if about:
         extra["description"] = f"{kind.__doc__}\n\n{about}"
-    return tyro.cli(
-        kind,
-        prog=f"ebbtide {command}",
-        args=list(arguments),
-        config=(tyro.conf.HelptextFromCommentsOff,),
-        **extra,
-    )
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                kind,
+                prog=f"ebbtide {command}",
+                args=list(arguments),
+                config=(tyro.conf.HelptextFromCommentsOff,),
+                **extra,
+            )
+    except SystemExit as left:
+        if not left.code:
+            raise
+        words = complaint.getvalue().translate(FRAMES).split()
+        raise EbbtideError(" ".join(words)) from None
 
 
 def wrote(path: Path, what: str) -> None:
@@ -58,6 +70,8 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     full = existed and any(path.iterdir())
     require(overwrite or not full, f"{path} is not empty: choose another --out, or add --overwrite")
     try:
+        for old in path.glob("[0-9]" * 5 + ".png") if full else ():
+            old.unlink()  # of fewer pictures than before, the last ones would be left over
         yield path
     except BaseException:
         if not existed and path.is_dir():

@@ -15,6 +15,7 @@ from ebbtide.files import write_atomically
 Colour = int | tuple[int, int, int]  # a grey from 0 to 255, or red, green, blue
 
 BACKGROUND: Colour = 224
+GAP = 6  # wide enough that strokes which touch the edges of neighbours stay apart
 SHORT_SIDE = 64  # a small picture is enlarged to about this many pixels ...
 LONGEST = 1600  # ... as long as the whole stays within this many
 CAPTION_SIZE = 13
@@ -23,7 +24,7 @@ CAPTION_SIZE = 13
 def picture_grid(
     images: Any,
     columns: int | None = None,
-    gap: int = 2,
+    gap: int = GAP,
     background: Colour = BACKGROUND,
     enlarge: int | None = None,
 ) -> Image.Image:
@@ -47,7 +48,7 @@ def picture_grid(
 def film_strip(
     frames: Sequence[Any],
     captions: Sequence[str] | None = None,
-    gap: int = 2,
+    gap: int = GAP,
     background: Colour = BACKGROUND,
     enlarge: int | None = None,
 ) -> Image.Image:
@@ -71,7 +72,7 @@ def film_strip(
 
 def side_by_side(
     columns: Mapping[str, Any],
-    gap: int = 2,
+    gap: int = GAP,
     background: Colour = BACKGROUND,
     enlarge: int | None = None,
 ) -> Image.Image:

@@ -84,4 +84,6 @@ def find_recipe(name: str) -> Recipe:
         if not path.is_file():
             raise EbbtideError(f"there is no recipe {name}: expected a JSON file or a preset ({', '.join(PRESETS)})")
         return read_recipe(path)
+    if path.is_dir():
+        raise EbbtideError(f"{name} is a folder, no preset. To learn from it: ebbtide train images --data {name}")
     raise EbbtideError(f"there is no preset {name!r}.{near_misses(name, list(PRESETS))} Presets: {', '.join(PRESETS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -93,6 +94,14 @@ def _check_sampling(recipe: Recipe, schedule: Schedule) -> None:
     )
 
 
+def _difference(old: Any, new: Any) -> str:
+    """What changed, without what did not."""
+    if not dataclasses.is_dataclass(old):
+        return f"was {old}, now it is {new}"
+    names = [field.name for field in dataclasses.fields(old) if getattr(old, field.name) != getattr(new, field.name)]
+    return " and ".join(f"had {name} {getattr(old, name)}, now {getattr(new, name)}" for name in names)
+
+
 def _resume(run: Run, trainee: Trainee) -> Note:
     """Load the newest checkpoint; the data and network must be those it was made with."""
     before = open_run(run.path)
@@ -105,7 +114,7 @@ def _resume(run: Run, trainee: Trainee) -> Note:
         ("objective", before.recipe.objective, run.recipe.objective),
         ("seed", before.recipe.training.seed, run.recipe.training.seed),
     ):
-        require(old == new, f"cannot resume {run.path}: its {what} was {old}, now it is {new}")
+        require(old == new, f"cannot resume {run.path}: its {what} {_difference(old, new)}")
     if not checkpoints.everything(run.checkpoints):
         return Note("no checkpoint was made yet: starting from the beginning")
     path = checkpoints.latest(run.checkpoints)
