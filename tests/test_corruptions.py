@@ -6,11 +6,11 @@ import mpmath
 import pytest
 import torch
 from mpmath import mpf
-from parts import SCHEDULES, SIGMAS, corruption_of, noise, seeded, times_of
 
 from ebbtide.corruptions import Corruption, GaussianCorruption
 from ebbtide.levels import KINDS
 from ebbtide.schedules import CosineSchedule, constant_schedule, linear_schedule, table
+from parts import SCHEDULES, SIGMAS, corruption_of, noise, seeded, times_of
 
 X0 = noise(1, 4, seed=1)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parts import SIGMAS, covariance, noise, seeded
 from scipy.integrate import quad
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from ebbtide.gaussian import Diagonal, Full, Gaussian, Spherical, kl, square_root, standard_normal
+from parts import SIGMAS, covariance, noise, seeded
 
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 FORMS = {

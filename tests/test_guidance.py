@@ -1,11 +1,11 @@
 """Wrappers change what is believed and stay denoisers."""
 
 import torch
-from parts import COSINE, noise
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianDenoiser, GaussianOracle
 from ebbtide.guidance import Clipped
+from parts import COSINE, noise
 
 CORRUPTION = GaussianCorruption(COSINE)
 ORACLE = GaussianOracle(torch.zeros(2, dtype=torch.float64), 4 * torch.eye(2, dtype=torch.float64), CORRUPTION)

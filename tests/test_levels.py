@@ -3,7 +3,6 @@
 import mpmath
 import pytest
 import torch
-from parts import noise
 
 from ebbtide.gaussian import Spherical
 from ebbtide.levels import (
@@ -18,6 +17,7 @@ from ebbtide.levels import (
     share_of_noise_replaced,
     weight_between,
 )
+from parts import noise
 
 LOG_SNRS = torch.linspace(-14, 14, 29, dtype=torch.float64)
 LEVEL = Level.of_log_snr(LOG_SNRS)

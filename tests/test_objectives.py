@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from parts import COSINE, SIGMAS, noise, seeded
 
 from ebbtide.conditions import NO_LABEL, Condition
 from ebbtide.corruptions import GaussianCorruption
@@ -13,6 +12,7 @@ from ebbtide.errors import EbbtideError
 from ebbtide.levels import KINDS, convert
 from ebbtide.objectives import DenoisingObjective, Objective
 from ebbtide.schedules import linear_schedule
+from parts import COSINE, SIGMAS, noise, seeded
 
 CORRUPTION = GaussianCorruption(COSINE)
 COUNT = 20_000

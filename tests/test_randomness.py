@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from parts import SIGMAS, seeded
 from scipy.stats import kstest
 
 from ebbtide.randomness import SampleGenerators, generator_of, normal, seed_of, uniform
+from parts import SIGMAS, seeded
 
 
 @pytest.mark.parametrize("draw", [normal, uniform])

@@ -9,7 +9,6 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mpmath import mpf
-from parts import SCHEDULES, times_of
 
 from ebbtide.errors import EbbtideError
 from ebbtide.levels import Level
@@ -28,6 +27,7 @@ from ebbtide.schedules import (
     steps_to_forget,
     table,
 )
+from parts import SCHEDULES, times_of
 
 mpmath.mp.dps = 60
 WHOLE_COSINE = CosineSchedule(last_log_snr=-math.inf)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parts import SCHEDULES, SIGMAS, seeded
 from scipy.stats import kstest
 
 from ebbtide.errors import EbbtideError
@@ -16,6 +15,7 @@ from ebbtide.schedules import (
     table,
 )
 from ebbtide.times import draw_times, nearest, uniform_grid
+from parts import SCHEDULES, SIGMAS, seeded
 
 WHOLE_COSINE = CosineSchedule(last_log_snr=-math.inf)
 WHOLE_SIGMOID = SigmoidSchedule(last_log_snr=-math.inf)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from runs import call, refusal
 
 import ebbtide
 from ebbtide.cli import main as main_module
@@ -20,6 +19,7 @@ from ebbtide.cli.train import TrainOptions
 from ebbtide.errors import EbbtideError
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import Recipe
+from trials import call, refusal
 
 OPTIONS = {
     "train": TrainOptions,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runs import call, colour_run, everything_in, grey_run, pictures, point_run, refusal
+from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal
 
 TITLES = 20
 """Pixels that the titles of the columns take at the top."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from runs import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, small, trained
 
 from ebbtide.evaluation import pictures as pictures_module
+from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, small, trained
 
 
 def sample(run, out, *options):

@@ -5,10 +5,10 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from runs import call, colour_run, grey_run, point_run, refusal, small, trained
 
 from ebbtide.recipes.train import train
 from ebbtide.training import Update
+from trials import call, colour_run, grey_run, point_run, refusal, small, trained
 
 QUICK = small("swiss-roll", steps=4)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import SMALL, call, differing, everything_in, last, pictures, point_run, refusal, small, updates
 
 from ebbtide.cli import train as command
 from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.recipe import to_json
 from ebbtide.recipes.run import open_run
 from ebbtide.training import checkpoints
+from trials import SMALL, call, differing, everything_in, last, pictures, point_run, refusal, small, updates
 
 PROGRAM = Path(sys.executable).with_name("ebbtide")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

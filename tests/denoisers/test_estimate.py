@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from parts import noise
 
 from ebbtide.denoisers import Estimate, GaussianEstimate
 from ebbtide.levels import KINDS, Level, Pair
+from parts import noise
 
 LEVEL = Level.of_log_snr(torch.tensor([-14.0, -3.0, 0.0, 5.0, 14.0], dtype=torch.float64))
 X0, EPS = noise(5, 1, 2, 3, seed=1), noise(5, 1, 2, 3, seed=2)

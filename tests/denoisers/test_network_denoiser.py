@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from parts import COSINE, noise
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import GaussianDenoiser, GaussianOracle, NetworkDenoiser
 from ebbtide.levels import KINDS
+from parts import COSINE, noise
 
 CORRUPTION = GaussianCorruption(COSINE)
 ORACLE = GaussianOracle(torch.ones(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64) / 2, CORRUPTION)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from parts import COSINE, SIGMAS, covariance, noise, seeded
 from torch.distributions import MultivariateNormal
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianDenoiser, GaussianOracle, MixtureOracle
+from parts import COSINE, SIGMAS, covariance, noise, seeded
 
 CORRUPTION = GaussianCorruption(COSINE)
 MEAN = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)

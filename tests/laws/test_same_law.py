@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from parts import SCHEDULES, corruption_of, noise, times_of
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.gaussian import Gaussian
+from parts import SCHEDULES, corruption_of, noise, times_of
 
 X0 = noise(1, 4, seed=1)
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from parts import COSINE, covariance, noise, perturbed
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
@@ -12,6 +11,7 @@ from ebbtide.networks import Mlp, UNet
 from ebbtide.randomness import SampleGenerators, normal
 from ebbtide.samplers import Ancestral, Ddim, final, generate, sample
 from ebbtide.times import uniform_grid
+from parts import COSINE, covariance, noise, perturbed
 
 CORRUPTION = GaussianCorruption(COSINE)
 MIXTURE = MixtureOracle.spherical(torch.tensor([0.3, 0.7]).double(), noise(2, 2, seed=1), 0.4, CORRUPTION)

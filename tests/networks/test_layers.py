@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from parts import noise, perturbed
 from torch import nn
 
 from ebbtide.conditions import Condition
 from ebbtide.errors import EbbtideError
 from ebbtide.networks.layers import Embedding, ResidualBlock, SelfAttention, group_norm, sinusoids, zeroed
+from parts import noise, perturbed
 
 
 def images(*shape, seed=0):

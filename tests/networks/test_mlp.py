@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from parts import noise, perturbed
 
 from ebbtide.conditions import Condition
 from ebbtide.errors import EbbtideError
 from ebbtide.networks import Mlp
+from parts import noise, perturbed
 
 X, T = noise(4, 3, dtype=torch.float32), torch.tensor([0.001, 0.3, 0.7, 1.0])
 LABELS = torch.tensor([0, 2, -1, 1])

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from parts import noise, perturbed
 
 from ebbtide.conditions import Condition
 from ebbtide.errors import EbbtideError
 from ebbtide.networks import UNet
+from parts import noise, perturbed
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (False, True), "heads": 2}
 

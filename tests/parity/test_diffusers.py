@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
-from parts import noise, seeded
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import NetworkDenoiser
 from ebbtide.samplers import Ancestral, Ddim
 from ebbtide.schedules import CosineSchedule, discretised, linear_schedule
+from parts import noise, seeded
 
 STEPS = 1000
 OURS = {

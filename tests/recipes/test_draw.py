@@ -10,7 +10,7 @@ from ebbtide.errors import EbbtideError
 from ebbtide.recipes.draw import draw, draw_all, labels_for, restore_examples
 from ebbtide.recipes.recipe import ScheduleRecipe
 from ebbtide.recipes.run import Run, open_run, with_sampling
-from runs import grey_run, point_run
+from trials import grey_run, point_run
 
 
 def grey(steps: int = 3, schedule: ScheduleRecipe | None = None, **sampling) -> Run:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs import colour_run, grey_run, last, pictures, point_run, small, trained
 
 from ebbtide.data import Dataset, load
 from ebbtide.errors import EbbtideError
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.recipe import FORMAT
 from ebbtide.recipes.run import DataFacts, Run, open_run, with_sampling
+from trials import colour_run, grey_run, last, pictures, point_run, small, trained
 
 
 def test_what_is_written_is_what_is_read(tmp_path):

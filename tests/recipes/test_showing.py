@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import colour_run, grey_run, point_run
 
 from ebbtide.data import Dataset, load
 from ebbtide.evaluation.pictures import picture_grid
@@ -14,6 +13,7 @@ from ebbtide.recipes import showing
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.recipe import ScheduleRecipe
 from ebbtide.recipes.run import open_run
+from trials import colour_run, grey_run, point_run
 
 NO_DATA = Dataset(name="none", values=np.zeros((1, 8, 8, 3), dtype=np.uint8))
 

@@ -23,7 +23,7 @@ from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import Ended, Note, train
 from ebbtide.training import Update, checkpoints
 from ebbtide.training.fit import PATIENCE
-from runs import differing, everything_in, last, pictures, small, trained, updates
+from trials import differing, everything_in, last, pictures, small, trained, updates
 
 QUICK = partial(small, "swiss-roll")
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from parts import COSINE, SIGMAS, affine_of, covariance, noise, noise_is, seeded, slopes
 from scipy.integrate import solve_ivp
 
 from ebbtide.corruptions import GaussianCorruption
@@ -14,6 +13,7 @@ from ebbtide.errors import EbbtideError
 from ebbtide.samplers import Ancestral, Ddim, final, sample
 from ebbtide.schedules import linear_schedule
 from ebbtide.times import uniform_grid
+from parts import COSINE, SIGMAS, affine_of, covariance, noise, noise_is, seeded, slopes
 
 CORRUPTION = GaussianCorruption(COSINE)
 EYE = torch.eye(2, dtype=torch.float64)

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from parts import COSINE, SCHEDULES, SIGMAS, corruption_of, noise, seeded
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
@@ -13,6 +12,7 @@ from ebbtide.denoisers import FiniteOracle, NetworkDenoiser
 from ebbtide.samplers import Ancestral, Ddim, Moved, Sampler, final, generate, sample
 from ebbtide.schedules import CosineSchedule
 from ebbtide.times import uniform_grid
+from parts import COSINE, SCHEDULES, SIGMAS, corruption_of, noise, seeded
 
 SAMPLERS = {
     "posterior": Ancestral(),

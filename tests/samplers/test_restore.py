@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from parts import COSINE, SIGMAS, noise, seeded
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianOracle
 from ebbtide.randomness import SampleGenerators
 from ebbtide.samplers import Ancestral, Ddim, final, restore
 from ebbtide.times import uniform_grid
+from parts import COSINE, SIGMAS, noise, seeded
 
 CORRUPTION = GaussianCorruption(COSINE)
 GAUSSIAN = GaussianOracle(torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64), CORRUPTION)
