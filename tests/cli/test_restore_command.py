@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebbtide.evaluation.pictures import GAP
 from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal
 
 TITLES = 20
@@ -16,8 +17,8 @@ TITLES = 20
 def columns_of(path):
     """The three columns of the written picture, without their titles."""
     sheet = np.asarray(Image.open(path).convert("RGB"))[TITLES:]
-    third = (sheet.shape[1] + 2) // 3
-    return [sheet[:, start : start + third - 2] for start in range(0, sheet.shape[1], third)]
+    third = (sheet.shape[1] + GAP) // 3
+    return [sheet[:, start : start + third - GAP] for start in range(0, sheet.shape[1], third)]
 
 
 @pytest.mark.parametrize(("run", "colour"), [(grey_run, False), (colour_run, True)])

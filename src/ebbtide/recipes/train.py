@@ -163,7 +163,8 @@ class _Session:
         self.accelerator, self.stop = accelerator, stop
         self.training = run.recipe.training
         self.settings = build_settings(self.training)
-        self.saved_at = time.monotonic()
+        self.saved_at = self.shown_at = time.monotonic()
+        self.showing_took = 0.0
         self.records = Records(run.metrics) if accelerator.is_main_process else None
         self.board = board.open_board(run.path / "tensorboard") if accelerator.is_main_process else None
 
@@ -180,15 +181,15 @@ class _Session:
                     yield self._noted(f"step {update.step} was skipped: its loss or gradient was not finite")
                 yield update
                 ended = update.progress >= 1
-                if self._picture_due(before, update.progress):
-                    self._show(update.step)
-                before = update.progress
                 stopped = not ended and self._stop_everywhere()
                 if ended or stopped or self._checkpoint_due(update.step):
                     self._save()
                 if stopped:
                     yield Ended(self.run, finished=False)
                     return
+                if self._picture_due(before, update.progress):
+                    self._show(update.step)
+                before = update.progress
         except TrainingStopped as error:
             # None of the bad updates reached the weights: what was learned before them is kept.
             self.trainee.counters.skipped_in_a_row = 0
@@ -239,19 +240,25 @@ class _Session:
         return Note(text, trouble=True)
 
     def _picture_due(self, before: float, now: float) -> bool:
+        """At even shares of the run; of a budget of time, pictures take a tenth at most (the last comes after it)."""
         count = self.training.pictures
-        return int(before * count) < int(now * count)
+        paid_for = time.monotonic() - self.shown_at >= 9 * self.showing_took
+        may = self.training.minutes is None or now >= 1 or paid_for
+        return may and int(before * count) < int(now * count)
 
     def _show(self, step: int) -> None:
         """A grid of samples with the averaged weights, and the loss in bins of t."""
         if not self.accelerator.is_main_process:
             return
+        begun = time.monotonic()
         denoiser = self.run.wrap(self.trainee.average.network)
         path = showing.progress_picture(self.run, denoiser, self.dataset, step, self.accelerator.device)
         self._record("sampled", file=path.relative_to(self.run.path).as_posix())
         self._record("levels", **self.trainee.bins.record())
         if self.board is not None:
             board.add_picture(self.board, path, step)
+        self.shown_at = time.monotonic()
+        self.showing_took = self.shown_at - begun
 
     def _checkpoint_due(self, step: int) -> bool:
         if self.training.checkpoint_steps is not None:
