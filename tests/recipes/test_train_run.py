@@ -6,6 +6,7 @@ import errno
 import itertools
 import math
 import random
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,7 +18,7 @@ from PIL import Image
 from ebbtide.errors import EbbtideError, TrainingStopped
 from ebbtide.evaluation.records import Records, read_records
 from ebbtide.objectives import DenoisingObjective, Losses
-from ebbtide.recipes import build
+from ebbtide.recipes import build, showing
 from ebbtide.recipes import train as train_module
 from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import Ended, Note, train
@@ -297,3 +298,26 @@ def test_nothing_that_could_run_code_is_written(tmp_path):
     trained(QUICK(steps=2, pictures=1), tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "tensorboard"]
     assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors", ".png"}
+
+
+def test_pictures_take_a_small_share_of_a_budget_of_minutes(tmp_path, monkeypatch):
+    """Slow pictures are left out rather than training; with a budget of steps they are all drawn."""
+    each, minutes = 0.2, 0.05
+
+    def slowly(run, denoiser, dataset, step, device):
+        time.sleep(each)
+        path = run.path / "samples" / f"step-{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4)).save(path)
+        return path
+
+    monkeypatch.setattr(showing, "progress_picture", slowly)
+    trained(QUICK(steps=None, minutes=minutes, pictures=30), tmp_path / "minutes")
+    trained(QUICK(steps=30, pictures=3), tmp_path / "steps")
+    drawn = [
+        len([r for r in read_records(tmp_path / name / "metrics.jsonl") if r["kind"] == "sampled"])
+        for name in ("minutes", "steps")
+    ]
+    # one before its price is known, one after the end, and a tenth of the time between
+    assert 1 <= drawn[0] <= 2 + 0.1 * 60 * minutes / each + 1
+    assert drawn[1] == 3
