@@ -33,13 +33,13 @@ def train(*arguments, code=0):
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path, monkeypatch):
+def here(tmp_path, monkeypatch):
     """A folder of its own for every test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_preset_becomes_a_run_under_its_name(workplace):
+def test_a_preset_becomes_a_run_under_its_name(here):
     outcome = train("swiss-roll", "--steps", 3, *SMALL)
     run = open_run(Path("runs/swiss-roll"))
     assert run.recipe.training.steps == 3
@@ -57,8 +57,8 @@ def test_options_change_the_recipe_and_nothing_else():
     assert (recipe.schedule, recipe.data, recipe.sampling) == (expected.schedule, expected.data, expected.sampling)
 
 
-def test_a_json_recipe_trains(workplace):
-    (workplace / "mine.json").write_text(json.dumps(to_json(replace(small("moons", steps=3), name="mine"))))
+def test_a_json_recipe_trains(here):
+    (here / "mine.json").write_text(json.dumps(to_json(replace(small("moons", steps=3), name="mine"))))
     train("mine.json")
     assert open_run(Path("runs/mine")).recipe == replace(small("moons", steps=3), name="mine")
     assert last(Path("runs/mine")).step == 3
@@ -69,8 +69,8 @@ def test_the_recipe_of_a_run_is_a_recipe_too():
     assert differing(last(point_run()), last(Path("again"))) == []
 
 
-def test_ones_own_pictures_are_learned(workplace):
-    pictures(workplace / "photos", 12, colour=True, size=20)
+def test_ones_own_pictures_are_learned(here):
+    pictures(here / "photos", 12, colour=True, size=20)
     train("images", "--data", "photos", "--data.size", 8, "--steps", 2, *SMALL, "--out", "run")
     assert open_run(Path("run")).data.event_shape == (3, 8, 8)
 
@@ -110,40 +110,40 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_wrong_option_is_one_line_and_nothing_is_written(workplace, case):
+def test_a_wrong_option_is_one_line_and_nothing_is_written(here, case):
     options, says = REFUSED[case]
     assert says in refusal("train", *options)
-    assert list(workplace.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("option", ["--training.precision", "--schedule.name", "--sampling.sampler"])
-def test_a_word_that_is_no_choice_ends_with_2_and_no_traceback(workplace, option):
+def test_a_word_that_is_no_choice_ends_with_2_and_no_traceback(here, option):
     outcome = call("train", "moons", option, "linaer")
     assert outcome.code == 2
     assert "linaer" in outcome.err
     assert "Traceback" not in outcome.err
-    assert list(workplace.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
-def test_a_folder_with_something_in_it_is_left_alone(workplace):
-    (workplace / "run").mkdir()
-    (workplace / "run" / "thesis.txt").write_text("mine")
+def test_a_folder_with_something_in_it_is_left_alone(here):
+    (here / "run").mkdir()
+    (here / "run" / "thesis.txt").write_text("mine")
     assert "is not empty" in refusal("train", "moons", "--steps", 2, "--out", "run")
-    assert everything_in(workplace) == {"run/thesis.txt": b"mine"}
+    assert everything_in(here) == {"run/thesis.txt": b"mine"}
 
 
-def test_a_run_is_never_trained_over_by_accident(workplace):
+def test_a_run_is_never_trained_over_by_accident(here):
     train("moons", "--steps", 2, *SMALL, "--out", "run")
-    before = everything_in(workplace)
+    before = everything_in(here)
     assert "add --resume" in refusal("train", "run")
     assert "--resume" in refusal("train", "moons", "--out", "run")
-    assert everything_in(workplace) == before
+    assert everything_in(here) == before
 
 
-def test_a_file_is_no_folder_for_a_run(workplace):
-    (workplace / "run").write_text("mine")
+def test_a_file_is_no_folder_for_a_run(here):
+    (here / "run").write_text("mine")
     assert "run" in refusal("train", "moons", "--steps", 2, *SMALL, "--out", "run")
-    assert everything_in(workplace) == {"run": b"mine"}
+    assert everything_in(here) == {"run": b"mine"}
 
 
 @pytest.mark.parametrize("again", [["run"], ["moons", "--out", "run"], ["moons", *SMALL, "--seed", 3, "--out", "run"]])
@@ -157,20 +157,20 @@ def test_resuming_takes_the_runs_own_recipe_and_what_is_said_now(again):
 
 
 @pytest.mark.parametrize("change", [["--seed", 4], ["--network.width", 32], ["--schedule.name", "sigmoid"]])
-def test_resuming_refuses_what_would_make_another_run_of_it(workplace, change):
+def test_resuming_refuses_what_would_make_another_run_of_it(here, change):
     train("moons", "--steps", 2, *SMALL, "--out", "run")
-    before = everything_in(workplace)
+    before = everything_in(here)
     assert "cannot resume" in refusal("train", "run", "--resume", "--steps", 4, *change)
-    assert everything_in(workplace) == before
+    assert everything_in(here) == before
 
 
-def test_a_checkpoint_of_another_format_is_refused(workplace):
+def test_a_checkpoint_of_another_format_is_refused(here):
     train("moons", "--steps", 2, *SMALL, "--out", "run")
     (state,) = Path("run").glob("checkpoints/*/state.json")
     state.write_text(json.dumps(json.loads(state.read_text()) | {"format": 99}))
-    before = everything_in(workplace)
+    before = everything_in(here)
     assert "has format 99" in refusal("train", "run", "--resume", "--steps", 4)
-    assert everything_in(workplace) == before
+    assert everything_in(here) == before
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(monkeypatch):
@@ -258,19 +258,19 @@ def test_killed_again_and_again_it_comes_to_the_same_end():
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-00000056", "step-00000060"]
 
 
-def test_two_processes_share_the_work_and_write_one_run(workplace):
+def test_two_processes_share_the_work_and_write_one_run(here):
     torchrun = PROGRAM.with_name("torchrun")
     options = ["moons", "--steps", 8, *SMALL, "--training.pictures", 2, "--out", "run"]
     words = [torchrun, "--standalone", "--nproc_per_node", 2, "--no-python", PROGRAM, "train", *options]
     environment = ENVIRONMENT | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
-    with (workplace / "said").open("w") as said:
+    with (here / "said").open("w") as said:
         process = subprocess.Popen([*map(str, words)], stdout=said, stderr=said, env=environment)
         try:
             code = process.wait(timeout=100)
         finally:
             process.terminate()  # it ends the processes that it started
             process.wait(timeout=60)
-    assert code == 0, (workplace / "said").read_text()
+    assert code == 0, (here / "said").read_text()
     assert [step for step, _ in updates(Path("run"))] == list(range(1, 9))
     checkpoint = last(Path("run"))
     assert checkpoint.state["counters"]["images"] == 8 * 16 * 2
