@@ -52,12 +52,21 @@ def test_the_final_grid_is_what_the_recipes_own_sampler_draws(grey):
         assert image.tobytes() == picture_grid(expected, columns=10).tobytes()
 
 
-def test_rows_hold_all_classes_where_there_are_few(grey):
-    assert showing._grid_shape(grey, 40) == (40, 10)
-    three = replace(grey, data=replace(grey.data, classes=("a", "b", "c")))
-    assert showing._grid_shape(three, 40) == (39, 3)
-    for classes in ((), ("a",), tuple(map(str, range(100)))):
-        assert showing._grid_shape(replace(grey, data=replace(grey.data, classes=classes)), 40) == (40, None)
+@pytest.mark.parametrize("classes", [2, 3, 5, 7, 10, 20])
+def test_each_column_is_one_class_and_rows_are_never_narrow(grey, classes):
+    run = replace(grey, data=replace(grey.data, classes=tuple(map(str, range(classes)))))
+    count, columns = showing._grid_shape(run, 40)
+    labels = labels_for(run, count).reshape(-1, columns)
+    assert (labels == labels[0]).all()
+    assert set(labels[0].tolist()) == set(range(classes))
+    assert 5 < columns <= 20
+    assert count <= 40
+
+
+@pytest.mark.parametrize("classes", [0, 1, 100])
+def test_without_labels_or_with_very_many_the_grid_is_nearly_square(grey, classes):
+    run = replace(grey, data=replace(grey.data, classes=tuple(map(str, range(classes)))))
+    assert showing._grid_shape(run, 40) == (40, None)
 
 
 def test_the_film_ends_with_the_picture_and_is_never_too_wide(grey):

@@ -125,7 +125,7 @@ def _write_images(
     images = run.to_bytes(x)
     save_numbered(images, out)
     wrote(out, f"{len(images)} pictures")
-    columns = len(run.data.classes) if 2 <= len(run.data.classes) <= 20 and options.label is None else None
+    columns = showing.columns_of(run) if options.label is None else None
     wrote(save_png(showing.sheet(run, x, columns), out / "grid.png"), "grid")
     if options.film:
         few = [frame[: showing.FILM_ROWS] for frame in frames]

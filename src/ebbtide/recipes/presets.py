@@ -52,7 +52,7 @@ PRESETS: dict[str, Preset] = {
         Recipe(
             name="images",
             data=DataRecipe(source="", size=32, flip=True),
-            network=NetworkRecipe(patch=2, channels=64, multipliers=(1, 2), attention=(False, True)),
+            network=NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False)),
             training=TrainingRecipe(minutes=30, batch=64),
         ),
         "your own images: --data FOLDER (or an array, IDX, Hugging Face source), 32x32 unless you give --data.size",

@@ -62,6 +62,12 @@ def sheet(run: Run, x: Tensor, columns: int | None = None) -> Image.Image:
     return picture_grid(run.to_bytes(x), columns=columns)
 
 
+def columns_of(run: Run) -> int | None:
+    """How many pictures a row so that each column is one class: all classes once, or several times if they are few."""
+    classes = len(run.data.classes)
+    return classes * max(1, 10 // classes) if 2 <= classes <= 20 else None
+
+
 def points(sampled: Tensor, data: Tensor) -> bytes:
     """Points of the plane beside the data, as PNG."""
     return figures.png_bytes(figures.points_figure(_in_plane(sampled), _in_plane(data)))
@@ -81,9 +87,9 @@ def _save(run: Run, x: Tensor, dataset: Dataset, path: Path, columns: int | None
 
 def _grid_shape(run: Run, about: int) -> tuple[int, int | None]:
     """How many samples, and how many a row: whole rows of all classes where that is possible."""
-    classes = len(run.data.classes)
-    if run.data.is_image and 2 <= classes <= 20:
-        return max(1, about // classes) * classes, classes
+    columns = columns_of(run)
+    if run.data.is_image and columns is not None:
+        return max(1, about // columns) * columns, columns
     return about, None
 
 
