@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup peers clean
 
 demo: .venv/ready
 	rm -rf runs/demo
@@ -24,6 +24,11 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 setup: .venv/ready
+
+# What the benchmarks compare with, beside diffusers: without its torchvision, which this torch does not take.
+peers: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps \
+	    denoising-diffusion-pytorch ema-pytorch einops
 
 # Made anew only when what is installed changes.
 .venv/ready: pyproject.toml constraints.txt

@@ -14,6 +14,7 @@ from ebbtide.corruptions import GaussianCorruption
 from ebbtide.schedules import (
     CosineSchedule,
     FunctionSchedule,
+    NormalSchedule,
     Schedule,
     SigmoidSchedule,
     constant_schedule,
@@ -35,6 +36,7 @@ SCHEDULES: dict[str, Schedule] = {
     "cosine table": discretised(CosineSchedule(last_log_snr=-math.inf), 100, "cosine"),
     "cosine": COSINE,
     "sigmoid": SigmoidSchedule(),
+    "normal": NormalSchedule(),
     "function": FunctionSchedule(lambda t: 10 - 20 * t),
 }
 

@@ -138,3 +138,22 @@ def test_the_prior_is_standard_normal():
 
 def test_a_gaussian_corruption_is_a_corruption(corruption):
     assert isinstance(corruption, Corruption)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_time_expanded_over_a_batch_has_the_level_of_the_schedule(name):
+    """Also when it is asked for again, and whatever was asked before."""
+    corruption = GaussianCorruption(SCHEDULES[name])
+    for t in [*times_of(corruption.schedule), *times_of(corruption.schedule), torch.tensor(0.0, dtype=torch.float64)]:
+        expected = corruption.schedule.level(t.repeat(3))
+        found = corruption.level(t.expand(3))
+        assert torch.equal(found.alpha, expected.alpha)
+        assert torch.equal(found.sigma, expected.sigma)
+
+
+def test_what_is_remembered_of_levels_is_bounded(monkeypatch):
+    monkeypatch.setattr("ebbtide.corruptions.MOST_REMEMBERED", 5)
+    corruption = GaussianCorruption(SCHEDULES["cosine"])
+    for t in torch.linspace(0.01, 1, 40, dtype=torch.float64):
+        corruption.level(t.expand(2))
+        assert len(corruption._remembered) <= 5

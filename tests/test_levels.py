@@ -1,5 +1,7 @@
 """Items C1, C3, D8 and half of B4: the arithmetic between alpha, sigma, x0, eps and xt."""
 
+import math
+
 import mpmath
 import pytest
 import torch
@@ -161,3 +163,24 @@ def test_a_step_to_clean_data_leaves_nothing_over():
     first = forward_step(X0, clean, LEVEL)
     assert torch.allclose(first.mean, along(LEVEL.alpha, X0) * X0)
     assert torch.allclose(first.variances.flatten(), LEVEL.sigma.square(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("sd", [0.5, 1.0, 2.0])
+def test_v_of_standardised_data_is_the_scaling_of_edm(sd):
+    """Karras et al. 2022 (arXiv:2206.00364), table 1, for data of standard deviation sd, noised as x = x0 + σ n:
+
+        D = c_skip x + c_out F(c_in x),  c_skip = sd² / (σ² + sd²),  c_out = σ sd / √(σ² + sd²),  c_in = 1 / √(σ² + sd²)
+
+    F's target is -v of x0 / sd at the level of log-SNR log sd² / σ², and c_in x is xt there.
+    """
+    sigma = torch.logspace(-3, 3, 25, dtype=torch.float64)
+    x0, n = sd * noise(25, 4), noise(25, 4, seed=1)
+    x = x0 + sigma[:, None] * n
+    total = (sigma**2 + sd**2)[:, None]
+    skip, out = sd**2 / total, sigma[:, None] * sd / total.sqrt()
+    target = (x0 - skip * x) / out
+    level = Level.of_log_snr(2 * (math.log(sd) - sigma.log()))
+    a, b = level.pair("v")
+    v = a[:, None] * x0 / sd + b[:, None] * n
+    torch.testing.assert_close(v, -target, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(level.mix(x0 / sd, n), x / total.sqrt())

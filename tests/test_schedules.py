@@ -15,6 +15,7 @@ from ebbtide.levels import Level
 from ebbtide.schedules import (
     CosineSchedule,
     FunctionSchedule,
+    NormalSchedule,
     SigmoidSchedule,
     betas_of_level,
     constant_schedule,
@@ -326,3 +327,38 @@ def test_functions_that_are_no_abar_are_refused(function):
 def test_a_function_of_something_unknown_is_refused():
     with pytest.raises(EbbtideError, match="log_snr"):
         FunctionSchedule(lambda t: -t, of="snr")
+
+
+NORMAL = NormalSchedule(mean=0.5, std=1.7)
+
+
+def test_log_snr_of_the_normal_schedule_is_normal_over_uniform_t():
+    t = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    log_snr = NORMAL.level(t).log_snr
+    assert abs(float(log_snr.mean()) - 0.5) < 1e-3
+    assert abs(float(log_snr.std()) - 1.7) < 2e-3
+    for share, quantile in ((0.1, -1.2815515655446004), (0.5, 0.0), (0.9, 1.2815515655446004)):
+        # from the noisy end down: a share `share` of the draws has less log-SNR than its quantile
+        assert abs(float(NORMAL.level(at(1 - share)).log_snr) - (0.5 + 1.7 * quantile)) < 1e-6
+
+
+@pytest.mark.parametrize("t", [1e-12, 1e-3, 0.3, 0.5, 0.9, 1 - 1e-9, 1.0])
+def test_the_normal_schedule_keeps_its_digits(t):
+    end = mpmath.ncdf((mpf(0.5) + 15) / mpf(1.7))
+    u = mpf(t) * end
+    quantile = mpmath.sqrt(2) * mpmath.erfinv(2 * u - 1)
+    expected = mpf(0.5) - mpf(1.7) * quantile
+    assert abs(float(NORMAL.level(at(t)).log_snr) - float(expected)) < 1e-9 * max(1.0, abs(float(expected)))
+
+
+def test_the_normal_schedule_begins_clean_and_ends_at_its_last_log_snr():
+    level = NORMAL.level(at([0.0, 1.0]))
+    assert level.alpha[0] == 1
+    assert level.sigma[0] == 0
+    assert abs(float(level.log_snr[1]) + 15) < 1e-9
+
+
+@pytest.mark.parametrize("wrong", [{"std": 0.0}, {"std": math.inf}, {"mean": math.nan}, {"mean": -16.0}])
+def test_a_normal_schedule_that_is_none_is_refused(wrong):
+    with pytest.raises(EbbtideError, match="came, expected"):
+        NormalSchedule(**wrong)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -23,6 +24,9 @@ from ebbtide.gaussian import Gaussian, Spherical, kl, standard_normal
 from ebbtide.levels import Kind, Level, Pair, along, forward_step, posterior
 from ebbtide.randomness import Randomness, normal
 from ebbtide.schedules import Schedule
+
+MOST_REMEMBERED = 4096
+"""Times whose levels are kept."""
 
 
 class Corrupted(NamedTuple):
@@ -50,8 +54,23 @@ class GaussianCorruption:
     schedule: Schedule
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        """alpha and sigma at t."""
-        return self.schedule.level(t)
+        """alpha and sigma at t.
+
+        One time expanded over a batch, as samplers ask for it again and again, is computed once and remembered.
+        """
+        if t.ndim != 1 or t.stride(0) != 0 or len(t) == 0:
+            return self.schedule.level(t)
+        time = float(t[0])
+        if time not in self._remembered:
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[time] = self.schedule.level(t[:1])
+        one = self._remembered[time]
+        return Level(one.alpha.expand(len(t)), one.sigma.expand(len(t)))
+
+    @cached_property
+    def _remembered(self) -> dict[float, Level]:
+        return {}
 
     def pair(self, kind: Kind, t: Float[Tensor, "*batch"]) -> Pair:
         """The two numbers (a, b) of a kind of prediction at t."""

@@ -39,7 +39,7 @@ def test_the_three_columns_are_original_noised_and_restored(tmp_path, run, colou
 
 
 def test_hardly_noised_comes_back_nearly_as_it_was(tmp_path):
-    call("restore", grey_run(), "--examples", 4, "--level", 0.001, "--out", tmp_path / "out.png")
+    call("restore", grey_run(), "--examples", 4, "--level", 1e-5, "--out", tmp_path / "out.png")
     original, _, restored = columns_of(tmp_path / "out.png")
     assert np.abs(original.astype(int) - restored).max() <= 4
 
@@ -64,7 +64,9 @@ def test_held_out_examples_are_taken_where_there_are_some(tmp_path, monkeypatch)
     from ebbtide.cli import restore as module
 
     real = module.build_data
-    monkeypatch.setattr(module, "build_data", lambda recipe, split="train": asked.append(split) or real(recipe, split))
+    monkeypatch.setattr(
+        module, "build_data", lambda recipe, split, range: asked.append(split) or real(recipe, split, range)
+    )
     assert call("restore", grey_run(), "--examples", 3, "--out", tmp_path / "out.png").code == 0
     assert asked == ["test"]
 

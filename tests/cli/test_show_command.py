@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.train import train
 from ebbtide.training import Update
 from trials import call, colour_run, grey_run, point_run, refusal, small, trained
@@ -34,8 +35,25 @@ def test_info_says_what_a_finished_run_is(run):
     assert "not finished" not in text
     assert "checkpoints step-00000006" in text
     assert ("0, 1, 2, 3, 4, 5, 6, 7, 8, 9" if run is grey_run else "labels none") in text
-    for option in ("batch=16", "sampler=ddim", "name=cosine", "predicts=v"):
+    for option in ("batch=16", "sampler=", "name=", "predicts=v"):
         assert option in text
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_info_of_a_preset_says_what_it_costs(name):
+    text = words(call("info", name))
+    for word in ("parameters", "GFLOP an image", "MiB in training", "images/s", f"preset {name}:"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "answer"), [("cifar1", "Did you mean cifar10"), ("nowhere/at/all", "there is no run")]
+)
+def test_info_of_nothing_is_refused(wrong, answer):
+    outcome = call("info", wrong)
+    assert outcome.code == 2
+    assert answer in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
 
 
 def test_info_says_how_to_go_on_with_an_unfinished_run(begun):

@@ -29,10 +29,11 @@ from ebbtide.recipes.recipe import (
     TrainingRecipe,
 )
 from ebbtide.samplers import Ancestral, Ddim
-from ebbtide.schedules import betas_of_level
+from ebbtide.schedules import NormalSchedule, betas_of_level
 from ebbtide.training import FitSettings
 
 SCHEDULES = {
+    "normal": {},
     "cosine": {},
     "sigmoid": {},
     "linear": {},
@@ -158,11 +159,11 @@ def test_the_samplers_are_what_the_recipe_says():
 def test_estimates_are_held_within_the_range_of_images_only(clip, image, expected):
     objective = build_objective(ObjectiveRecipe(), build_schedule(ScheduleRecipe()))
     denoiser = guided(
-        objective.denoiser(build_network(SMALL, (2,), 0, 0)), SamplingRecipe(clip=clip), DataRecipe(low=0.0), image
+        objective.denoiser(build_network(SMALL, (2,), 0, 0)), SamplingRecipe(clip=clip), (0.0, 1.5) if image else None
     )
     assert isinstance(denoiser, Clipped) == expected
     if expected:
-        assert (denoiser.low, denoiser.high) == (0.0, 1.0)
+        assert (denoiser.low, denoiser.high) == (0.0, 1.5)
 
 
 def test_every_setting_of_the_loop_is_the_recipes():
@@ -183,13 +184,36 @@ def test_every_setting_of_the_loop_is_the_recipes():
     assert {field.name for field in fields(FitSettings)} == {*changed, "seconds"}
 
 
-def test_the_optimizer_and_the_average_are_the_recipes():
-    trainee = build_trainee(
-        TrainingRecipe(rate=0.25, weight_decay=0.125, half_life=77), build_network(SMALL, (2,), 0, 0)
-    )
-    (group,) = trainee.optimizer.param_groups
-    assert (group["lr"], group["weight_decay"], trainee.average.half_life) == (0.25, 0.125, 77)
-    assert len(group["params"]) == len(list(trainee.network.parameters()))
+@pytest.mark.parametrize(("optimizer", "kinds"), [("adamw", ["AdamW"]), ("muon", ["Muon", "AdamW"])])
+def test_the_optimizer_and_the_average_are_the_recipes(optimizer, kinds):
+    recipe = TrainingRecipe(optimizer=optimizer, rate=0.25, weight_decay=0.125, half_life=77)
+    trainee = build_trainee(recipe, build_network(SMALL, (2,), 0, 0))
+    parts = getattr(trainee.optimizer, "parts", (trainee.optimizer,))
+    assert [type(part).__name__ for part in parts] == kinds
+    groups = trainee.optimizer.param_groups
+    assert all((group["lr"], group["weight_decay"]) == (0.25, 0.125) for group in groups)
+    assert trainee.average.half_life == 77
+    assert sum(len(group["params"]) for group in groups) == len(list(trainee.network.parameters()))
+
+
+def test_pixels_have_mean_0_and_variance_1_unless_a_range_is_given():
+    whole = build_data(DataRecipe())
+    x0 = whole.batch(range(len(whole))).x0
+    assert x0.mean().abs() < 1e-5
+    assert (x0.double().var(correction=0) - 1).abs() < 1e-5
+    held_out = build_data(DataRecipe(), "test", whole.range)
+    assert held_out.range == whole.range != build_data(DataRecipe(), "test").range
+    given = build_data(DataRecipe(low=-1.0, high=1.0))
+    assert (given.range.low, given.range.high) == (-1.0, 1.0)
+
+
+def test_half_a_range_is_refused():
+    with pytest.raises(EbbtideError, match="both of them or neither"):
+        build_data(DataRecipe(low=-1.0))
+
+
+def test_the_normal_schedule_is_that_of_the_recipe():
+    assert build_schedule(ScheduleRecipe(name="normal", mean=0.5, std=2.0)) == NormalSchedule(mean=0.5, std=2.0)
 
 
 def test_data_is_read_as_the_recipe_says():

@@ -81,8 +81,8 @@ def test_black_and_white_are_the_ends_of_the_runs_range():
 
 def test_pictures_have_their_channels_last():
     run = open_run(colour_run())
-    x = torch.full((1, 3, 2, 2), -1.0)
-    x[0, 1, 0, 1] = 1.0
+    x = torch.full((1, 3, 2, 2), run.data.value_range.low)
+    x[0, 1, 0, 1] = run.data.value_range.high
     assert run.to_bytes(x)[0, 0, 1].tolist() == [0, 255, 0]
 
 

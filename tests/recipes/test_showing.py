@@ -70,7 +70,7 @@ def test_without_labels_or_with_very_many_the_grid_is_nearly_square(grey, classe
 
 
 def test_the_film_ends_with_the_picture_and_is_never_too_wide(grey):
-    frames = [torch.full((2, 1, 8, 8), value) for value in torch.linspace(-1, 1, 37)]
+    frames = [torch.full((2, 1, 8, 8), value) for value in torch.linspace(*grey.data.range, 37)]
     film = np.asarray(showing.film_of(grey, frames, torch.linspace(1, 0, 37).tolist()))
     moments = film[film.shape[0] // 2 :, :, 0]  # below the captions
     shades = set(np.unique(moments)) - {224}

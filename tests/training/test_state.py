@@ -63,7 +63,16 @@ def test_a_checkpoint_in_hand_is_the_whole_of_the_trainee():
     checkpoint = trainee.checkpoint()
     named = dict(trainee.network.named_parameters())
     assert checkpoint.tensors["network"].keys() == checkpoint.tensors["average"].keys() >= named.keys()
-    assert len(checkpoint.tensors["optimizer"]) == 3 * len(named)
+    for parameter, index in zip(*_numbered(trainee.optimizer), strict=True):
+        kept = {key.split(".")[1] for key in checkpoint.tensors["optimizer"] if key.split(".")[0] == str(index)}
+        assert kept == set(trainee.optimizer.state[parameter])
+        assert kept in ({"momentum"}, {"step", "exp_avg", "exp_avg_sq"})
+
+
+def _numbered(optimizer):
+    """The parameters in the order in which a state's keys count them."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return parameters, range(len(parameters))
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

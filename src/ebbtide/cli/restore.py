@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 import tyro
@@ -14,13 +13,14 @@ from rich.progress import track
 from torch import Tensor
 
 from ebbtide.cli.options import check_file, given, parse, screen, wrote
-from ebbtide.data import Dataset, ValueRange
+from ebbtide.data import Dataset
 from ebbtide.data.colour import recolour
 from ebbtide.data.images import decode
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_png, side_by_side
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import restore_examples
+from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, open_run, with_sampling
 
 
@@ -36,7 +36,7 @@ class RestoreOptions:
     """Also restore this many examples of the run's own data: held-out ones where it has a test set."""
     level: float = 0.5
     """How far to noise, from 0 (not at all) to 1 (nothing left)."""
-    sampler: Literal["ddim", "ancestral"] | None = None
+    sampler: SamplerName | None = None
     """None: as the run's recipe says."""
     steps: int | None = None
     """Steps for the whole way; a level of 0.5 takes half of them. None: as the run's recipe says."""
@@ -96,8 +96,7 @@ def _read(run: Run, path: Path, resize: bool) -> Tensor:
     except EbbtideError as error:
         raise EbbtideError(f"{path} cannot be read as a picture: {error}") from None
     pixels = recolour(picture[None], "grey" if channels == 1 else "rgb")[0]
-    low, high = run.data.range
-    return ValueRange(low=low, high=high).encode(pixels).permute(2, 0, 1).unsqueeze(0)
+    return run.data.value_range.encode(pixels).permute(2, 0, 1).unsqueeze(0)
 
 
 def _examples(run: Run, count: int) -> Tensor:
@@ -111,6 +110,6 @@ def _examples(run: Run, count: int) -> Tensor:
 
 def _held_out(run: Run) -> Dataset:
     try:
-        return build_data(run.recipe.data, "test")
+        return build_data(run.recipe.data, "test", run.data.value_range)
     except EbbtideError:
-        return build_data(run.recipe.data)
+        return build_data(run.recipe.data, "train", run.data.value_range)

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from ebbtide.files import clear_disk_errors, write_atomically
 from ebbtide.recipes import showing
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
+from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, open_run, with_sampling
 
 FILMED = 36
@@ -35,8 +36,8 @@ class SampleOptions:
     """The run's folder."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
-    sampler: Literal["ddim", "ancestral"] | None = None
-    """None: as the run's recipe says."""
+    sampler: SamplerName | None = None
+    """None: as the run's recipe says, or ddim if --eta is given."""
     steps: int | None = None
     """Network evaluations a sample; None: as the run's recipe says."""
     eta: float | None = None
@@ -65,13 +66,15 @@ def sample(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parse(SampleOptions, "sample", arguments)
     run = open_run(options.run)
+    if options.eta is not None and options.sampler is None:
+        options = replace(options, sampler="ddim")
     run = with_sampling(run, replace(run.recipe.sampling, **given(options, ("sampler", "steps", "eta"))))
     require(options.n >= 1, f"-n {options.n} came, expected at least 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
     require(options.batch >= 1, f"--batch {options.batch} came, expected at least 1")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
     eta_counts = options.eta is None or run.recipe.sampling.sampler == "ddim"
-    require(eta_counts, f"--eta {options.eta} came with the ancestral sampler, but only ddim has an eta")
+    require(eta_counts, f"--eta {options.eta} came with --sampler {options.sampler}, but only ddim has an eta")
     check_file(options.npz, "--npz")
     moving = options.gif or options.film
     require(run.data.is_image or not moving, "--gif and --film came for a run on points: they are for images")

@@ -1,4 +1,4 @@
-"""ebbtide info and ebbtide report: what a run is."""
+"""ebbtide info and ebbtide report: what a preset costs, what a run is."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ import tyro
 from rich.markup import escape
 
 from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.errors import near_misses, require
 from ebbtide.evaluation.records import read_records
 from ebbtide.evaluation.report import write_report
+from ebbtide.recipes.cost import cost_of, in_words
+from ebbtide.recipes.presets import PRESETS, Preset
+from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import Run, open_run
 from ebbtide.training import checkpoints
 
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """Say what a run is and how far it came."""
+    """Say what a preset costs before anything is trained, or what a run is and how far it came."""
 
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
+    target: tyro.conf.Positional[str]
+    """A preset's name, or a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,15 @@ class ReportOptions:
 
 def info(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
-    run = open_run(parse(InfoOptions, "info", arguments).run)
-    for name, value in _facts(run).items():
+    target = parse(InfoOptions, "info", arguments).target
+    is_run = (Path(target) / "recipe.json").is_file()
+    if target in PRESETS and not is_run:
+        facts = _preset_facts(PRESETS[target])
+    else:
+        known = is_run or Path(target).exists() or "/" in target
+        require(known, f"there is no run and no preset {target!r}.{near_misses(target, list(PRESETS))}")
+        facts = _facts(open_run(Path(target)))
+    for name, value in facts.items():
         screen.print(f"[bold]{name:18}[/]{escape(value)}")
     return 0
 
@@ -46,6 +57,29 @@ def report(arguments: Sequence[str]) -> int:
     run = open_run(parse(ReportOptions, "report", arguments).run)
     wrote(write_report(run.path), "report")
     return 0
+
+
+def _preset_facts(preset: Preset) -> dict[str, str]:
+    """Its cost, for the examples that it is meant for."""
+    shape = "x".join(map(str, preset.shape))
+    labels = f", {preset.classes} classes" if preset.classes else ""
+    return {
+        "preset": f"{preset.recipe.name}: {preset.about}",
+        "cost for": f"examples of {shape}{labels}, in batches of {preset.recipe.training.batch}",
+        **in_words(cost_of(preset.recipe, preset.shape, preset.classes), preset.recipe.training),
+        **_sections(preset.recipe),
+    }
+
+
+def _sections(recipe: Recipe) -> dict[str, str]:
+    """Every field of the recipe, a line a section."""
+    found = {}
+    for field in dataclasses.fields(recipe):
+        section = getattr(recipe, field.name)
+        if dataclasses.is_dataclass(section):
+            values = (f"{f.name}={getattr(section, f.name)}" for f in dataclasses.fields(section))
+            found[field.name + " recipe"] = "  ".join(values)
+    return found
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -70,9 +104,4 @@ def _facts(run: Run) -> dict[str, str]:
         facts["last loss"] = f"{last['loss']:.4f}" if last["loss"] is not None else "not finite"
     found = checkpoints.everything(run.checkpoints)
     facts["checkpoints"] = ", ".join(path.name for path in found) or "none"
-    for field in dataclasses.fields(run.recipe):
-        section = getattr(run.recipe, field.name)
-        if dataclasses.is_dataclass(section):
-            values = (f"{f.name}={getattr(section, f.name)}" for f in dataclasses.fields(section))
-            facts[field.name + " recipe"] = "  ".join(values)
-    return facts
+    return facts | _sections(run.recipe)

@@ -50,6 +50,17 @@ class ValueRange:
             f"a range of values needs finite low < high, but came as low={self.low}, high={self.high}",
         )
 
+    @classmethod
+    def standard(cls, values: np.ndarray, most: int = 10_000) -> ValueRange:
+        """The range in which these bytes, (n, ...), have mean 0 and variance 1, from `most` examples spread over them.
+
+        v of such data is the scaling of Karras et al. 2022 (arXiv:2206.00364) with their sigma_data. A set without any
+        variance keeps -1 to 1.
+        """
+        some = values[spread(len(values), most)].astype(np.float64)
+        mean, deviation = float(some.mean()), float(some.std())
+        return cls(low=-mean / deviation, high=(255 - mean) / deviation) if deviation > 0 else cls()
+
     def encode(self, values: Tensor | np.ndarray) -> Tensor:
         """Bytes to float32 in [low, high], same shape. Raises EbbtideError for anything but uint8."""
         tensor = torch.as_tensor(values)

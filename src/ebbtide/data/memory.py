@@ -9,11 +9,11 @@ import numpy as np
 
 from ebbtide.errors import require
 
-MEMORY_LIMIT = 2 * 2**30
+MEMORY_LIMIT = 64 * 2**20
 
 
 def allocate(shape: tuple[int, ...]) -> np.ndarray:
-    """Room for uint8 values of this shape: in memory up to 2 GiB, beyond that in a temporary file (see TMPDIR).
+    """Room for uint8 values of this shape: in memory up to 64 MiB, beyond that in a temporary file (see TMPDIR).
 
     The file has no name and is gone once nothing refers to the array. Raises EbbtideError if the disk has no room.
     """

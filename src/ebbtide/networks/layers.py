@@ -21,13 +21,14 @@ def zeroed(layer: nn.Module) -> nn.Module:
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm (Wu & He 2018, arXiv:1803.08494) in its weights' own precision, whatever comes in under autocast.
+    """Group norm (Wu & He 2018, arXiv:1803.08494) computed in its weights' own precision, given back in the input's.
 
-    Sums are then exact, and on the CPU it is two to three times as fast as torch's bf16 kernel in channels-last.
+    Sums are then exact, and on the CPU it is two to three times as fast as torch's bf16 kernel in channels-last; what
+    follows works on half as many bytes.
     """
 
     def forward(self, x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels *space"]:
-        return super().forward(x.to(self.weight.dtype))
+        return super().forward(x.to(self.weight.dtype)).to(x.dtype)
 
 
 def group_norm(channels: int) -> GroupNorm:
@@ -70,14 +71,17 @@ class Embedding(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv (zero at first), + input: Ho et al.'s block (F2)."""
+    """norm, SiLU, conv, + embedding, norm, SiLU, dropout, conv (zero at first), + input: Ho et al.'s block (F2).
 
-    def __init__(self, channels_in: int, channels: int, embedding: int, dropout: float) -> None:
+    norms: 2 as theirs; 1 leaves out the second.
+    """
+
+    def __init__(self, channels_in: int, channels: int, embedding: int, dropout: float, norms: int = 2) -> None:
         super().__init__()
         self.norm_in = group_norm(channels_in)
         self.conv_in = nn.Conv2d(channels_in, channels, 3, padding=1)
         self.embed = nn.Linear(embedding, channels)
-        self.norm_out = group_norm(channels)
+        self.norm_out = group_norm(channels) if norms == 2 else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.conv_out = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
         self.skip = nn.Identity() if channels_in == channels else nn.Conv2d(channels_in, channels, 1)

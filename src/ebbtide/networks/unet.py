@@ -17,9 +17,11 @@ from ebbtide.networks.layers import Embedding, ResidualBlock, SelfAttention, gro
 class Block(nn.Module):
     """A residual block, with or without attention after it."""
 
-    def __init__(self, channels_in: int, channels: int, embedding: int, dropout: float, heads: int | None) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, embedding: int, dropout: float, norms: int, heads: int | None
+    ) -> None:
         super().__init__()
-        self.residual = ResidualBlock(channels_in, channels, embedding, dropout)
+        self.residual = ResidualBlock(channels_in, channels, embedding, dropout, norms)
         self.attention = SelfAttention(channels, heads) if heads is not None else nn.Identity()
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
@@ -69,7 +71,7 @@ class UNet(nn.Module):
     and wide as the one before (sides need not be even: the way up returns to the sizes of the way down).
     patch: squares of this many pixels a side are folded into channels first and unfolded last, for cheaper levels.
     blocks: residual blocks a level on the way down, one more on the way up. attention: for each level, whether pixels
-    attend to one another there. classes: labels that condition it (0: none).
+    attend to one another there. norms: group norms a residual block. classes: labels that condition it (0: none).
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class UNet(nn.Module):
         attention: Sequence[bool] = (False, True, True),
         heads: int = 4,
         dropout: float = 0.0,
+        norms: int = 2,
         classes: int = 0,
     ) -> None:
         super().__init__()
@@ -94,6 +97,7 @@ class UNet(nn.Module):
             f"attention for {len(attention)} levels came, but {len(multipliers)} multipliers: expected equally many",
         )
         require(min(multipliers) >= 1, f"multipliers={tuple(multipliers)} came, expected each at least 1")
+        require(norms in (1, 2), f"norms={norms} came, expected 1 or 2 in a residual block")
         require(0 <= dropout < 1, f"dropout={dropout} came, expected at least 0 and less than 1")
         self.patch = patch
         size, folded = 4 * channels, image_channels * patch**2
@@ -108,7 +112,7 @@ class UNet(nn.Module):
         for level, target in enumerate(widths):
             stage = []
             for _ in range(blocks):
-                stage.append(Block(width, target, size, dropout, wanted[level]))
+                stage.append(Block(width, target, size, dropout, norms, wanted[level]))
                 width = target
                 skips.append(width)
             shrink = nn.Conv2d(width, width, 3, stride=2, padding=1) if level < last else None
@@ -116,14 +120,14 @@ class UNet(nn.Module):
             self.down.append(Down(stage, shrink))
 
         self.middle = nn.ModuleList(
-            [Block(width, width, size, dropout, wanted[-1]), Block(width, width, size, dropout, None)]
+            [Block(width, width, size, dropout, norms, wanted[-1]), Block(width, width, size, dropout, norms, None)]
         )
 
         self.up = nn.ModuleList()
         for level in range(last, -1, -1):
             stage = []
             for _ in range(blocks + 1):
-                stage.append(Block(width + skips.pop(), widths[level], size, dropout, wanted[level]))
+                stage.append(Block(width + skips.pop(), widths[level], size, dropout, norms, wanted[level]))
                 width = widths[level]
             self.up.append(Up(stage, nn.Conv2d(width, width, 3, padding=1) if level > 0 else None))
 

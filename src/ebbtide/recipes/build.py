@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, assert_never
 
 import torch
@@ -25,9 +26,11 @@ from ebbtide.recipes.recipe import (
     ScheduleRecipe,
     TrainingRecipe,
 )
-from ebbtide.samplers import Ancestral, Ddim, Sampler
+from ebbtide.samplers import Ancestral, Ddim, DpmSolver2M, Sampler
 from ebbtide.schedules import (
+    LAST_LOG_SNR,
     CosineSchedule,
+    NormalSchedule,
     Schedule,
     SigmoidSchedule,
     constant_schedule,
@@ -38,15 +41,22 @@ from ebbtide.schedules import (
 )
 from ebbtide.training import FitSettings
 from ebbtide.training.average import Average
+from ebbtide.training.optimizers import muon_for
 from ebbtide.training.state import Trainee
 
 
-def build_data(recipe: DataRecipe, split: Literal["train", "test"] = "train") -> Dataset:
-    """The examples."""
+def build_data(
+    recipe: DataRecipe, split: Literal["train", "test"] = "train", range: ValueRange | None = None
+) -> Dataset:
+    """The examples. range: what a run was trained with; None: as the recipe says."""
+    given = (recipe.low is None) == (recipe.high is None)
+    require(given, f"data.low={recipe.low} and data.high={recipe.high} came: give both of them or neither")
+    if range is None and recipe.low is not None and recipe.high is not None:
+        range = ValueRange(low=recipe.low, high=recipe.high)
     require(
         bool(recipe.source), "this preset has no data of its own: give --data FOLDER (or an array, IDX, hf: source)"
     )
-    return load(
+    dataset = load(
         recipe.source,
         split=split,
         size=recipe.size,
@@ -54,8 +64,8 @@ def build_data(recipe: DataRecipe, split: Literal["train", "test"] = "train") ->
         flip=recipe.flip,
         labels=recipe.labels,
         limit=recipe.limit,
-        range=ValueRange(low=recipe.low, high=recipe.high),
     )
+    return replace(dataset, range=range or ValueRange.standard(dataset.values)) if dataset.is_image else dataset
 
 
 def build_schedule(recipe: ScheduleRecipe) -> Schedule:
@@ -66,6 +76,10 @@ def build_schedule(recipe: ScheduleRecipe) -> Schedule:
     )
     steps = recipe.steps
     match recipe.name:
+        case "normal":
+            last = LAST_LOG_SNR if steps is None else -math.inf
+            normal = NormalSchedule(mean=recipe.mean, std=recipe.std, last_log_snr=last)
+            return normal if steps is None else discretised(normal, steps, "normal")
         case "cosine":
             whole = CosineSchedule(last_log_snr=-math.inf)
             return CosineSchedule() if steps is None else discretised(whole, steps, "cosine")
@@ -114,6 +128,7 @@ def build_network(recipe: NetworkRecipe, event_shape: Sequence[int], classes: in
                 attention=recipe.attention,
                 heads=recipe.heads,
                 dropout=recipe.dropout,
+                norms=recipe.norms,
                 classes=classes,
             )
         return Mlp(event_shape[0], width=recipe.width, depth=recipe.depth, dropout=recipe.dropout, classes=classes)
@@ -131,9 +146,17 @@ def build_objective(recipe: ObjectiveRecipe, schedule: Schedule) -> DenoisingObj
 
 def build_trainee(recipe: TrainingRecipe, network: nn.Module) -> Trainee:
     """The network with its optimizer and average, before the first update."""
-    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=fused)
-    return Trainee(network, optimizer, Average(network, recipe.half_life))
+    return Trainee(network, _optimizer(recipe, network), Average(network, recipe.half_life))
+
+
+def _optimizer(recipe: TrainingRecipe, network: nn.Module) -> torch.optim.Optimizer:
+    match recipe.optimizer:
+        case "muon":
+            return muon_for(network, rate=recipe.rate, weight_decay=recipe.weight_decay)
+        case "adamw":
+            return torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
+        case _:
+            assert_never(recipe.optimizer)
 
 
 def build_settings(recipe: TrainingRecipe) -> FitSettings:
@@ -154,6 +177,8 @@ def build_settings(recipe: TrainingRecipe) -> FitSettings:
 def build_sampler(recipe: SamplingRecipe) -> Sampler:
     """One step from noise towards data."""
     match recipe.sampler:
+        case "dpm2m":
+            return DpmSolver2M()
         case "ddim":
             return Ddim(eta=recipe.eta)
         case "ancestral":
@@ -162,6 +187,6 @@ def build_sampler(recipe: SamplingRecipe) -> Sampler:
             assert_never(recipe.sampler)
 
 
-def guided(denoiser: GaussianDenoiser, recipe: SamplingRecipe, data: DataRecipe, image: bool) -> GaussianDenoiser:
-    """The denoiser with what the recipe wraps around it: images are held within the data's range."""
-    return Clipped(denoiser, data.low, data.high) if recipe.clip and image else denoiser
+def guided(denoiser: GaussianDenoiser, recipe: SamplingRecipe, range: tuple[float, float] | None) -> GaussianDenoiser:
+    """The denoiser with what the recipe wraps around it: images are held within the data's range (None: no images)."""
+    return Clipped(denoiser, *range) if recipe.clip and range is not None else denoiser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ebbtide.errors import EbbtideError, near_misses
 from ebbtide.recipes.recipe import (
@@ -20,57 +21,154 @@ from ebbtide.recipes.recipe import (
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe and a line about it."""
+    """A recipe, a line about it, and the examples that its stated cost is for: shape and number of classes."""
 
     recipe: Recipe
     about: str
+    shape: tuple[int, ...]
+    classes: int
+
+
+def _small(
+    name: str, about: str, shape: tuple[int, ...], classes: int, network: NetworkRecipe, **training: Any
+) -> Preset:
+    """For a laptop's CPU: coarse patches, no attention, a budget of minutes."""
+    data = DataRecipe(source="", size=shape[-1], flip=True) if shape[0] == 3 else DataRecipe(source="")
+    training = {"batch": 64, "rate": 2e-3, "half_life": 100_000, **training}
+    return Preset(
+        Recipe(name=name, data=data, network=network, training=TrainingRecipe(**training)), about, shape, classes
+    )
+
+
+def _base(name: str, about: str, network: NetworkRecipe, **training: Any) -> Preset:
+    """The preset of the same data for one GPU: every pixel, attention, a budget of updates."""
+    small = PRESETS[name]
+    training = {"rate": 5e-4, "warmup": 1000, "half_life": 2_000_000, **training}
+    recipe = replace(
+        small.recipe, name=f"{name}-base", network=network, training=TrainingRecipe(**training, minutes=None)
+    )
+    return Preset(recipe, about, small.shape, small.classes)
 
 
 _TOY = Recipe(
     name="toy",
+    schedule=ScheduleRecipe(name="cosine"),
     network=NetworkRecipe(name="mlp"),
-    training=TrainingRecipe(steps=4000, batch=512, rate=2e-3, half_life=200_000, pictures=4),
-    sampling=SamplingRecipe(clip=False),
+    training=TrainingRecipe(steps=4000, batch=512, optimizer="adamw", rate=2e-3, half_life=200_000, pictures=4),
+    sampling=SamplingRecipe(sampler="ddim", steps=50, clip=False),
 )
+_PATCHED = NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False))
+_COARSE = NetworkRecipe(patch=4, channels=64, multipliers=(1, 2), attention=(False, False))
 
 PRESETS: dict[str, Preset] = {
     "digits": Preset(
-        Recipe(name="digits", data=DataRecipe(source="digits"), training=TrainingRecipe(minutes=1.5)),
-        "8x8 handwritten digits that come with scikit-learn; readable after a minute and a half on two cores",
+        Recipe(name="digits", data=DataRecipe(source="digits"), training=TrainingRecipe(minutes=1.0)),
+        "8x8 handwritten digits that come with scikit-learn; readable after a minute on two cores",
+        (1, 8, 8),
+        10,
     ),
     "digits-ho": Preset(
         Recipe(
             name="digits-ho",
+            data=DataRecipe(low=-1.0, high=1.0),
             schedule=ScheduleRecipe(name="linear", steps=1000),
+            network=NetworkRecipe(norms=2, attention=(False, True)),
             objective=ObjectiveRecipe(predicts="eps"),
-            training=TrainingRecipe(minutes=1.5),
+            training=TrainingRecipe(minutes=1.5, optimizer="adamw"),
             sampling=SamplingRecipe(sampler="ancestral", steps=1000),
         ),
-        "the same digits as Ho et al. 2020 would: their 1000 steps, noise predicted, ancestral sampling",
+        "the same digits as Ho et al. 2020 would: their 1000 steps and blocks, noise predicted, ancestral sampling",
+        (1, 8, 8),
+        10,
     ),
-    "images": Preset(
-        Recipe(
-            name="images",
-            data=DataRecipe(source="", size=32, flip=True),
-            network=NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False)),
-            training=TrainingRecipe(minutes=30, batch=64),
-        ),
+    "images": _small(
+        "images",
         "your own images: --data FOLDER (or an array, IDX, Hugging Face source), 32x32 unless you give --data.size",
+        (3, 32, 32),
+        0,
+        _PATCHED,
+        minutes=30.0,
     ),
-    "fashion": Preset(
-        Recipe(
-            name="fashion",
-            data=DataRecipe(source=""),
-            network=NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False)),
-            training=TrainingRecipe(minutes=10, batch=64),
-        ),
+    "fashion": _small(
+        "fashion",
         "28x28 grey images of the MNIST family: --data FOLDER with the IDX files; ten minutes on two cores",
+        (1, 28, 28),
+        10,
+        _PATCHED,
+        minutes=10.0,
     ),
-    "swiss-roll": Preset(replace(_TOY, name="swiss-roll", data=DataRecipe(source="swiss-roll")), "points on a spiral"),
-    "moons": Preset(replace(_TOY, name="moons", data=DataRecipe(source="moons")), "points on two half moons"),
+    "cifar10": _small(
+        "cifar10",
+        "CIFAR-10 and its like, 32x32 in colour: --data FOLDER with a subfolder a class, or hf:NAME; an hour",
+        (3, 32, 32),
+        10,
+        replace(_PATCHED, channels=64, blocks=2),
+        minutes=60.0,
+    ),
+    "faces64": _small(
+        "faces64",
+        "faces and other centred pictures, 64x64: --data FOLDER; two hours",
+        (3, 64, 64),
+        0,
+        _COARSE,
+        minutes=120.0,
+    ),
+    "imagenet64": _small(
+        "imagenet64",
+        "many classes at 64x64: --data FOLDER with a subfolder a class; a night",
+        (3, 64, 64),
+        1000,
+        replace(_COARSE, channels=96, multipliers=(1, 2, 2), blocks=2, attention=(False, False, True)),
+        minutes=600.0,
+    ),
+    "swiss-roll": Preset(
+        replace(_TOY, name="swiss-roll", data=DataRecipe(source="swiss-roll")), "points on a spiral", (2,), 0
+    ),
+    "moons": Preset(replace(_TOY, name="moons", data=DataRecipe(source="moons")), "points on two half moons", (2,), 2),
     "mixture": Preset(
         replace(_TOY, name="mixture", data=DataRecipe(source="mixture")),
         "points from eight Gaussians on a ring, of known density",
+        (2,),
+        8,
+    ),
+}
+PRESETS |= {
+    "digits-base": _base(
+        "digits",
+        "digits with a larger network, for one GPU",
+        NetworkRecipe(channels=96, blocks=2, attention=(True, True)),
+        steps=10_000,
+        batch=256,
+    ),
+    "fashion-base": _base(
+        "fashion",
+        "fashion with a larger network, for one GPU",
+        NetworkRecipe(channels=64, multipliers=(1, 2, 2), blocks=2, attention=(False, True, True)),
+        steps=50_000,
+        batch=256,
+    ),
+    "cifar10-base": _base(
+        "cifar10",
+        "cifar10 with Ho et al.'s widths, 35 M parameters, for one GPU",
+        NetworkRecipe(
+            channels=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(False, True, False, False), dropout=0.1
+        ),
+        steps=200_000,
+        batch=256,
+    ),
+    "faces64-base": _base(
+        "faces64",
+        "faces64 with 88 M parameters, for one GPU",
+        NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=2, attention=(False, False, True, True)),
+        steps=300_000,
+        batch=128,
+    ),
+    "imagenet64-base": _base(
+        "imagenet64",
+        "imagenet64 with 121 M parameters, for one GPU",
+        NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=3, attention=(False, False, True, True)),
+        steps=500_000,
+        batch=256,
     ),
 }
 

@@ -17,8 +17,8 @@ from ebbtide.training.machine import Precision
 FORMAT = 1
 """Version of the JSON layout; another one is refused."""
 
-ScheduleName = Literal["cosine", "sigmoid", "linear", "lecture", "constant", "list"]
-SamplerName = Literal["ddim", "ancestral"]
+ScheduleName = Literal["normal", "cosine", "sigmoid", "linear", "lecture", "constant", "list"]
+SamplerName = Literal["dpm2m", "ddim", "ancestral"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class DataRecipe:
     """Learn the data's labels as a condition, if it has any."""
     limit: int | None = None
     """Use no more than this many examples."""
-    low: float = -1.0
-    """What black becomes."""
-    high: float = 1.0
+    low: float | None = None
+    """What black becomes; None: such that the data's pixels have mean 0 and variance 1 (high: None too)."""
+    high: float | None = None
     """What white becomes."""
 
 
@@ -47,14 +47,18 @@ class DataRecipe:
 class ScheduleRecipe:
     """How noise grows from t = 0 to t = 1."""
 
-    name: ScheduleName = "cosine"
-    """cosine, sigmoid: any t. linear (Ho et al.), lecture (TTIC 31230), constant, list: tables of T steps."""
+    name: ScheduleName = "normal"
+    """normal, cosine, sigmoid: any t. linear (Ho et al.), lecture (TTIC 31230), constant, list: tables of T steps."""
     steps: int | None = None
-    """T of a table. None: cosine, sigmoid in continuous time; linear, lecture 1000; constant as many as it needs."""
+    """T of a table. None: normal, cosine, sigmoid in continuous time; linear, lecture 1000; constant: enough."""
     beta: float = 0.02
     """constant: the variance added at each step."""
     betas: tuple[float, ...] = ()
     """list: the variances of all steps, each between 0 and 1."""
+    mean: float = 1.0
+    """normal: mean of log-SNR over the draws of training (Karras et al.'s, for data of variance 1)."""
+    std: float = 2.4
+    """normal: its standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,9 @@ class NetworkRecipe:
     """unet: width of each level as a multiple of channels; each level halves the resolution."""
     blocks: int = 1
     """unet: residual blocks a level on the way down (one more on the way up)."""
-    attention: tuple[bool, ...] = (False, True)
+    norms: int = 1
+    """unet: group norms a residual block: two as Ho et al. have them; one is as good here and a quarter faster."""
+    attention: tuple[bool, ...] = (False, False)
     """unet: whether pixels attend to one another, for each level."""
     heads: int = 4
     """unet: attention heads."""
@@ -107,12 +113,12 @@ class TrainingRecipe:
     """Examples an update (and process)."""
     accumulate: int = 1
     """Compute an update in this many parts, to save memory."""
-    optimizer: Literal["adamw"] = "adamw"
-    """torch's AdamW."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for matrices and kernels, AdamW for the rest; adamw: torch's AdamW for all."""
     rate: float = 1e-3
     """Peak learning rate."""
     weight_decay: float = 0.0
-    """AdamW's weight decay."""
+    """Weight decay (decoupled)."""
     warmup: int = 50
     """Updates over which the rate rises to its peak."""
     decay: float = 0.5
@@ -139,9 +145,9 @@ class TrainingRecipe:
 class SamplingRecipe:
     """How pictures are drawn from it unless the command says otherwise."""
 
-    sampler: SamplerName = "ddim"
-    """ddim (any eta) or ancestral (Ho et al.)."""
-    steps: int = 50
+    sampler: SamplerName = "dpm2m"
+    """dpm2m (DPM-Solver++ 2M: few steps), ddim (any eta), ancestral (Ho et al.)."""
+    steps: int = 20
     """Network evaluations a sample."""
     eta: float = 0.0
     """ddim: noise added along the way, 0 (none) to 1 (as ancestral)."""
@@ -185,6 +191,7 @@ def check(recipe: Recipe) -> Recipe:
         ("network.patch", recipe.network.patch, 1),
         ("network.channels", recipe.network.channels, 4),
         ("network.blocks", recipe.network.blocks, 1),
+        ("network.norms", recipe.network.norms, 1),
         ("network.heads", recipe.network.heads, 1),
         ("network.multipliers", min(recipe.network.multipliers, default=1), 1),
         ("network.width", recipe.network.width, 2),

@@ -25,6 +25,7 @@ from ebbtide.files import write_atomically
 from ebbtide.recipes.build import build_network, build_objective, build_schedule, guided
 from ebbtide.recipes.recipe import FORMAT, Recipe, SamplingRecipe, from_json, to_json
 from ebbtide.training import checkpoints
+from ebbtide.training.machine import in_precision
 
 Weights = Literal["average", "network"]
 
@@ -55,6 +56,11 @@ class DataFacts:
     @property
     def is_image(self) -> bool:
         return len(self.event_shape) == 3
+
+    @property
+    def value_range(self) -> ValueRange:
+        """What the bytes of images became."""
+        return ValueRange(low=self.range[0], high=self.range[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +115,12 @@ class Run:
     def wrap(self, network: nn.Module) -> GaussianDenoiser:
         """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
         objective = build_objective(self.recipe.objective, build_schedule(self.recipe.schedule))
-        return guided(objective.denoiser(network), self.recipe.sampling, self.recipe.data, self.data.is_image)
+        answer = in_precision(network, self.recipe.training.precision)
+        return guided(objective.denoiser(answer), self.recipe.sampling, self.data.range if self.data.is_image else None)
 
     def to_bytes(self, x: torch.Tensor) -> torch.Tensor:
         """Samples (n, channels, height, width) as uint8 images (n, height, width, channels)."""
-        low, high = self.data.range
-        return ValueRange(low=low, high=high).decode(x.cpu()).permute(0, 2, 3, 1).contiguous()
+        return self.data.value_range.decode(x.cpu()).permute(0, 2, 3, 1).contiguous()
 
 
 def open_run(path: Path) -> Run:

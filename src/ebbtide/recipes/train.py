@@ -19,6 +19,7 @@ from ebbtide.files import clear_disk_errors
 from ebbtide.objectives import DenoisingObjective
 from ebbtide.recipes import board, showing
 from ebbtide.recipes.build import build_data, build_objective, build_schedule, build_settings, build_trainee
+from ebbtide.recipes.cost import cost_of, expectation, images_a_second
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import DataFacts, Run, open_run
 from ebbtide.schedules import Schedule
@@ -109,6 +110,7 @@ def _resume(run: Run, trainee: Trainee) -> Note:
         ("data shape", before.data.event_shape, run.data.event_shape),
         ("number of examples", before.data.examples, run.data.examples),
         ("classes", before.data.classes, run.data.classes),
+        ("range of values", before.data.range, run.data.range),
         ("network", before.recipe.network, run.recipe.network),
         ("schedule", before.recipe.schedule, run.recipe.schedule),
         ("objective", before.recipe.objective, run.recipe.objective),
@@ -126,12 +128,15 @@ def _first_notes(run: Run, dataset: Dataset, objective: DenoisingObjective, trai
     """What is worth knowing before the first update."""
     parameters = sum(parameter.numel() for parameter in trainee.network.parameters())
     machine = run.machine
+    cost = cost_of(run.recipe, dataset.event_shape, len(run.data.classes))
+    speed = images_a_second(cost, run.recipe.training.precision) * machine["processes"]
     notes = [
         Note(
             f"{dataset.name}: {len(dataset):,} examples of shape {'x'.join(map(str, dataset.event_shape))}"
             + (f", {len(run.data.classes)} classes" if run.data.classes else "")
             + f"; {parameters:,} parameters; {machine['device']}, {machine['precision']}"
-        )
+        ),
+        Note(f"to expect: {expectation(speed, run.recipe.training)}"),
     ]
     if dataset.skipped:
         shown = "; ".join(dataset.skipped[:3]) + ("; ..." if len(dataset.skipped) > 3 else "")

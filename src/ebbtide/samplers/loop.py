@@ -58,10 +58,10 @@ def sample(
     generator: Randomness,
     condition: Condition | None = None,
 ) -> Iterator[SampleStep]:
-    """Walk x from grid[0] down to grid[-1], yielding each step; without gradients."""
+    """Walk x from grid[0] down to grid[-1], yielding each step, in inference mode: clone what needs gradients."""
     history = None
     for index, (t, s) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
-        with torch.no_grad():
+        with torch.inference_mode():
             moved = sampler(denoiser, x, t.expand(x.shape[0]), s.expand(x.shape[0]), condition, generator, history)
         x, history = moved.xs, moved.history
         yield SampleStep(index, float(s), x, moved.x0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import Tensor, nn
 
 from ebbtide.errors import require
 
@@ -22,12 +26,42 @@ def native_bf16() -> bool:
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
+def is_bf16(precision: Precision) -> bool:
+    """Whether `auto`, `fp32` or `bf16` means bf16 here."""
+    return precision == "bf16" or (precision == "auto" and native_bf16())
+
+
+def in_precision(network: nn.Module, precision: Precision) -> Callable[..., Tensor]:
+    """The network as it is to be sampled from: under bf16 autocast where it was trained so."""
+    if not is_bf16(precision):
+        return network
+
+    def answer(x: Tensor, *rest: Any) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return network(x, *rest)
+
+    return answer
+
+
+def product_rate(bf16: bool, sizes: Sequence[int] = (512, 1024), repeats: int = 3) -> float:
+    """FLOP/s of the best square matrix product right now: the peak that training is held against."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    best = math.inf
+    for size in sizes:
+        x = torch.ones(size, size, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
+        for _ in range(repeats + 1):
+            started = time.perf_counter()
+            x @ x
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, (time.perf_counter() - started) / (2 * size**3))
+    return 1 / best
+
+
 def accelerator_of(precision: Precision = "auto") -> Accelerator:
     """accelerate's Accelerator with the precision asked for, or the fast one of this machine."""
-    if precision == "auto":
-        precision = "bf16" if native_bf16() else "fp32"
-    require(precision in ("fp32", "bf16"), f"precision={precision!r} came, expected auto, fp32 or bf16")
-    wanted = "bf16" if precision == "bf16" else "no"
+    require(precision in ("auto", "fp32", "bf16"), f"precision={precision!r} came, expected auto, fp32 or bf16")
+    wanted = "bf16" if is_bf16(precision) else "no"
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
         AcceleratorState._reset_state()  # accelerate fixes one precision for a process; a later run may want another
     return Accelerator(mixed_precision=wanted)

@@ -1,0 +1,51 @@
+"""Quality against the number of network evaluations a sample, for one trained run of Fashion-MNIST.
+
+python benchmarks/evaluations.py RUN [--samples 5000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import measure
+from frechet import Judge
+
+from ebbtide.recipes.draw import draw_all, labels_for
+from ebbtide.recipes.run import open_run, with_sampling
+
+COUNTS = (3, 5, 7, 10, 15, 20, 50)
+SAMPLERS = ("dpm2m", "ddim")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--samples", type=int, default=5000)
+    options = parser.parse_args()
+    judge, run = Judge(), open_run(options.run)
+    denoiser, labels = run.denoiser(), labels_for(run, options.samples)
+    results: dict[str, dict[int, Any]] = {name: {} for name in SAMPLERS}
+    rows = []
+    for steps in COUNTS:
+        row = [str(steps)]
+        for name in SAMPLERS:
+            chosen = with_sampling(run, replace(run.recipe.sampling, sampler=name, steps=steps))
+            started = time.perf_counter()
+            images = chosen.to_bytes(draw_all(chosen, denoiser, options.samples, labels=labels)).numpy()
+            taken = time.perf_counter() - started
+            distance = judge.distance(images)
+            results[name][steps] = {"distance": distance, "images_a_second": options.samples / taken}
+            row += [f"{distance:.3f}", f"{options.samples / taken:,.0f}"]
+            print(f"{name}, {steps} evaluations: {distance:.3f}, {taken:.0f} s", flush=True)
+        rows.append(row)
+    heads = ("evaluations", *(head for name in SAMPLERS for head in (f"{name}: distance", "images/s")))
+    measure.show(f"{options.run.name}, {options.samples} samples", heads, rows)
+    measure.save("evaluations", {"run": str(options.run), "samples": options.samples, "results": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""Training images/s against the libraries that users would pick instead, and how near the machine's peak we come.
+
+    python benchmarks/training_speed.py [--rounds 7]
+
+1. The default small network against the peers' usual recipe: what a user gets without any flag, pictures of 32x32.
+2. One and the same network, diffusers' UNet2DModel with 48 and 96 channels, in their loop and in ours.
+3. FLOP/s of our training step over the best matrix product of the same run, for the small and the base network.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import measure
+import numpy as np
+import peers
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from ebbtide.conditions import Condition
+from ebbtide.data import Dataset
+from ebbtide.recipes.build import build_network, build_objective, build_schedule, build_settings, build_trainee
+from ebbtide.recipes.presets import PRESETS
+from ebbtide.recipes.recipe import Recipe
+from ebbtide.training import Update, fit
+from ebbtide.training.machine import accelerator_of, native_bf16, product_rate
+
+BATCH = 64
+SIZE = 32
+
+
+class Theirs(nn.Module):
+    """diffusers' network in ebbtide's loop."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        return self.network(x.contiguous(memory_format=torch.channels_last), 1000 * t, return_dict=False)[0]
+
+
+def pictures(count: int = 4096, channels: int = 3) -> Dataset:
+    """Bytes that look like nothing: speed does not depend on what is seen."""
+    values = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, channels), dtype=np.uint8)
+    return Dataset(name="noise", values=values)
+
+
+def ours(recipe: Recipe, network: nn.Module, data: Dataset) -> Iterator[Update]:
+    """ebbtide's loop without an end."""
+    recipe = replace(recipe, training=replace(recipe.training, steps=10**9, minutes=None))
+    accelerator = accelerator_of(recipe.training.precision)
+    objective = build_objective(recipe.objective, build_schedule(recipe.schedule))
+    trainee = build_trainee(recipe.training, network.to(accelerator.device))
+    return fit(trainee, objective, data, build_settings(recipe.training), accelerator)
+
+
+def flops_an_image(step: Callable[[], object], batch: int) -> float:
+    """Of one whole update, by torch's counter."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / batch
+
+
+def against_the_usual(rounds: int) -> dict[str, Any]:
+    """Part 1."""
+    data, x0 = pictures(), torch.randn(BATCH, 3, SIZE, SIZE)
+    recipe = PRESETS["images"].recipe
+    recipe = replace(recipe, training=replace(recipe.training, batch=BATCH))
+    loop = ours(recipe, build_network(recipe.network, data.event_shape, 0, 0), data)
+    theirs = {
+        "diffusers, fp32": peers.DiffusersLoop(peers.usual_network(SIZE, 3)).update,
+        "diffusers, bf16 autocast": peers.DiffusersLoop(peers.usual_network(SIZE, 3), bf16=True).update,
+        "denoising_diffusion_pytorch, fp32": peers.lucidrains_update(SIZE, 3),
+    }
+    works: dict[str, Callable[[], object]] = {"ebbtide, preset images": lambda: next(loop)}
+    works |= {name: lambda update=update: update(x0) for name, update in theirs.items()}
+    return _compared("1. Without any flag: pictures of 32x32, batch 64", works, rounds)
+
+
+def on_one_network(rounds: int) -> dict[str, Any]:
+    """Part 2."""
+    data, x0 = pictures(), torch.randn(BATCH, 3, SIZE, SIZE)
+    recipe = PRESETS["images"].recipe
+    recipe = replace(recipe, training=replace(recipe.training, batch=BATCH, optimizer="adamw"))
+    loop = ours(recipe, Theirs(peers.small_network(SIZE, 3)), data)
+    fp32 = peers.DiffusersLoop(peers.small_network(SIZE, 3))
+    bf16 = peers.DiffusersLoop(peers.small_network(SIZE, 3), bf16=True)
+    works: dict[str, Callable[[], object]] = {
+        "ebbtide's loop": lambda: next(loop),
+        "diffusers' loop, fp32": lambda: fp32.update(x0),
+        "diffusers' loop, bf16 autocast": lambda: bf16.update(x0),
+    }
+    return _compared("2. One network (UNet2DModel, 48 and 96 channels), 32x32, batch 64, AdamW", works, rounds)
+
+
+def _compared(title: str, works: dict[str, Callable[[], object]], rounds: int) -> dict[str, Any]:
+    """Images/s, and how many times as fast the first is."""
+    flops = {name: flops_an_image(work, BATCH) for name, work in works.items()}
+    seconds = measure.interleaved(works, rounds)
+    first = next(iter(works))
+    rows, results = [], {}
+    for name, taken in seconds.items():
+        speed = measure.Spread.of([BATCH / s for s in taken])
+        ratio = measure.ratios(taken, seconds[first])
+        rows.append((name, f"{flops[name] / 1e9:.2f}", speed.words(), ratio.words(2)))
+        results[name] = {"gflop_an_image": flops[name] / 1e9, "images_a_second": speed, "times_the_first": ratio}
+    measure.show(title, ("loop", "GFLOP an image", "images/s (middle half)", f"{first} is faster by"), rows)
+    return results
+
+
+def of_the_peak(rounds: int) -> dict[str, Any]:
+    """Part 3."""
+    dtype = torch.bfloat16 if native_bf16() else torch.float32
+    data = pictures()
+    rows, results = [], {}
+    for name, batch in (("images", BATCH), ("cifar10-base", 16)):
+        recipe = PRESETS[name].recipe
+        recipe = replace(recipe, training=replace(recipe.training, batch=batch, accumulate=1))
+        loop = ours(recipe, build_network(recipe.network, data.event_shape, 0, 0), data)
+        work = partial(next, loop)
+        flops = flops_an_image(work, batch) * batch
+        product = torch.randn(1024, 1024).to(dtype)
+        multiply = partial(torch.matmul, product, product)
+        seconds = measure.interleaved({"step": work, "product": multiply}, max(3, rounds // 2))
+        peak = max(product_rate(native_bf16(), repeats=10), 2 * 1024**3 / min(seconds["product"]))
+        rate = measure.Spread.of([flops / s for s in seconds["step"]])
+        rows.append(
+            (
+                name,
+                f"{flops / batch / 1e9:.2f}",
+                (f"{rate.median / 1e9:,.0f}"),
+                f"{peak / 1e9:,.0f}",
+                f"{rate.median / peak:.0%}",
+            )
+        )
+        results[name] = {"flops_an_update": flops, "flop_rate": rate, "peak": peak, "share": rate.median / peak}
+    measure.show(
+        f"3. FLOP/s of a training step over the best matrix product ({dtype})",
+        ("preset", "GFLOP an image", "GFLOP/s", "peak GFLOP/s", "share"),
+        rows,
+    )
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="repeats of each, in turns")
+    rounds = parser.parse_args().rounds
+    measure.save(
+        "training_speed",
+        {"usual": against_the_usual(rounds), "one_network": on_one_network(rounds), "peak": of_the_peak(rounds)},
+    )
+
+
+if __name__ == "__main__":
+    main()
