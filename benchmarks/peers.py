@@ -1,7 +1,7 @@
 """What users would pick instead: two well-known libraries, used as their own examples use them.
 
-`diffusers` comes with ebbtide's development dependencies. `denoising_diffusion_pytorch` wants torchvision, which does not
-fit this torch. Only its network and its loss are used: `make peers` installs it alone, and empty modules stand in.
+`diffusers` comes with ebbtide's development dependencies. `denoising_diffusion_pytorch` wants torchvision, which does
+not fit this torch. Only its network and its loss are used: `make peers` installs it alone, and empty modules stand in.
 """
 
 from __future__ import annotations

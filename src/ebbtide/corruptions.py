@@ -26,7 +26,7 @@ from ebbtide.randomness import Randomness, normal
 from ebbtide.schedules import Schedule
 
 MOST_REMEMBERED = 4096
-"""Times whose levels are kept."""
+"""Levels that are kept."""
 
 
 class Corrupted(NamedTuple):
@@ -60,16 +60,16 @@ class GaussianCorruption:
         """
         if t.ndim != 1 or t.stride(0) != 0 or len(t) == 0:
             return self.schedule.level(t)
-        time = float(t[0])
-        if time not in self._remembered:
+        asked = float(t[0]), len(t)
+        if asked not in self._remembered:
             if len(self._remembered) >= MOST_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[time] = self.schedule.level(t[:1])
-        one = self._remembered[time]
-        return Level(one.alpha.expand(len(t)), one.sigma.expand(len(t)))
+            one = self.schedule.level(t[:1])
+            self._remembered[asked] = Level(one.alpha.expand(len(t)), one.sigma.expand(len(t)))
+        return self._remembered[asked]
 
     @cached_property
-    def _remembered(self) -> dict[float, Level]:
+    def _remembered(self) -> dict[tuple[float, int], Level]:
         return {}
 
     def pair(self, kind: Kind, t: Float[Tensor, "*batch"]) -> Pair:

@@ -20,6 +20,7 @@ Coefficients are float64 whatever the data's type.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -94,6 +95,32 @@ class Level:
             case _:
                 raise ValueError(f"unknown kind of prediction {kind!r}: expected one of {', '.join(KINDS)}")
 
+    @cached_property
+    def thin(self) -> Level:
+        """The same level for arithmetic: where one number was expanded over a batch, that number, of shape (1,)."""
+        expanded = self.alpha.ndim == 1 and self.alpha.stride(0) == 0 and self.sigma.stride(0) == 0
+        return Level(self.alpha[:1], self.sigma[:1]) if expanded and len(self.alpha) > 1 else self
+
+    def conversion(self, source: Kind, target: Kind) -> tuple[Float64[Tensor, "*batch"], Float64[Tensor, "*batch"]]:
+        """What a prediction of the source and xt count for in one of the target: (on xt, on the prediction).
+
+        Between named kinds they are computed once for a level: samplers ask again for each batch.
+        """
+        named = isinstance(source, str) and isinstance(target, str)
+        if named and (source, target) in self._conversions:
+            return self._conversions[source, target]
+        a, b = self.pair(source)
+        a_new, b_new = self.pair(target)
+        det = self.alpha * b - self.sigma * a
+        found = (a_new * b - b_new * a) / det, (self.alpha * b_new - self.sigma * a_new) / det
+        if named:
+            self._conversions[source, target] = found
+        return found
+
+    @cached_property
+    def _conversions(self) -> dict[tuple[Kind, Kind], tuple[Tensor, Tensor]]:
+        return {}
+
     def det(self, kind: Kind) -> Float64[Tensor, "*batch"]:
         """alpha b - sigma a: how much the prediction says beyond xt (0: nothing)."""
         a, b = self.pair(kind)
@@ -115,10 +142,8 @@ def convert(p: Tensor, source: Kind, target: Kind, xt: Tensor, level: Level) -> 
     """
     if isinstance(source, str) and source == target:
         return p
-    a, b = level.pair(source)
-    a_new, b_new = level.pair(target)
-    det = level.det(source)
-    return along((a_new * b - b_new * a) / det, xt) * xt + along(level.det(target) / det, xt) * p
+    on_xt, on_p = level.thin.conversion(source, target)
+    return torch.addcmul(along(on_xt, xt) * xt, along(on_p, xt), p)
 
 
 def weight_between(level: Level, source: Kind, target: Kind) -> Float64[Tensor, "*batch"]:
@@ -135,6 +160,7 @@ def share_of_noise_replaced(s: Level, t: Level) -> Float64[Tensor, "*batch"]:
 
 def forward_step(xs: Float[Tensor, "batch *event"], s: Level, t: Level) -> Gaussian:
     """q(xt | xs) for s < t (C1): N(alpha_t/alpha_s xs, sigma_t² - (alpha_t sigma_s / alpha_s)²)."""
+    s, t = s.thin, t.thin
     variance = t.sigma.square() * share_of_noise_replaced(s, t)
     return _spherical(along(t.alpha / s.alpha, xs) * xs, variance)
 
@@ -145,6 +171,7 @@ def posterior(xt: Float[Tensor, "batch *event"], x0: Float[Tensor, "batch *event
     mean      (alpha_t sigma_s²) / (alpha_s sigma_t²) xt + alpha_s (1 - exp(λ_t - λ_s)) x0
     variance  sigma_s² (1 - exp(λ_t - λ_s))
     """
+    s, t = s.thin, t.thin
     share = share_of_noise_replaced(s, t)
     from_xt = (t.alpha / s.alpha) * (s.sigma / t.sigma).square()
     mean = along(from_xt, xt) * xt + along(s.alpha * share, xt) * x0
@@ -162,8 +189,9 @@ def bridge(
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta} came, expected a number from 0 (DDIM) to 1 (ancestral)")
-    tau = eta**2 * share_of_noise_replaced(s, t)
-    mean = along(s.alpha, x0) * x0 + along(s.sigma * (1 - tau).sqrt(), x0) * eps
+    s, t = s.thin, t.thin
+    tau = eta**2 * share_of_noise_replaced(s, t) if eta > 0 else torch.zeros_like(t.sigma)
+    mean = torch.addcmul(along(s.alpha, x0) * x0, along(s.sigma * (1 - tau).sqrt(), x0), eps)
     return _spherical(mean, s.sigma.square() * tau)
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from ebbtide.conditions import Condition
 from ebbtide.errors import EbbtideError
@@ -147,3 +149,24 @@ def test_patches_fold_and_unfold_without_mixing_images_up(patch):
 def test_networks_that_cannot_be_are_refused(wrong):
     with pytest.raises(EbbtideError, match="came"):
         small(**wrong)
+
+
+@pytest.mark.parametrize("attention", [(False, False, False), (False, True, True)])
+def test_a_lean_network_does_a_fifth_less_work_on_the_same_pictures(attention):
+    sizes = {}
+    for lean in (False, True):
+        unet = UNet(2, channels=8, multipliers=(1, 2, 2), blocks=1, attention=attention, heads=2, lean=lean)
+        x = torch.zeros(2, 2, 9, 12)
+        with FlopCounterMode(display=False) as counter:
+            assert unet(x, torch.rand(2), Condition()).shape == x.shape
+        sizes[lean] = counter.get_total_flops(), sum(isinstance(m, nn.GroupNorm) for m in unet.modules())
+    assert sizes[True][0] < 0.9 * sizes[False][0]
+    assert sizes[True][1] < sizes[False][1]
+
+
+def test_a_lean_network_learns_with_all_its_parameters():
+    unet = UNet(1, channels=8, multipliers=(1, 2), blocks=1, attention=(False, False), classes=2, lean=True)
+    for parameter in unet.parameters():  # what is zero at first hides what lies before it
+        nn.init.normal_(parameter, std=0.1)
+    unet(torch.randn(3, 1, 8, 8), torch.rand(3), Condition(label=torch.tensor([-1, 0, 1]))).square().sum().backward()
+    assert all(parameter.grad is not None and bool((parameter.grad != 0).any()) for parameter in unet.parameters())

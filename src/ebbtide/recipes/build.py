@@ -128,7 +128,7 @@ def build_network(recipe: NetworkRecipe, event_shape: Sequence[int], classes: in
                 attention=recipe.attention,
                 heads=recipe.heads,
                 dropout=recipe.dropout,
-                norms=recipe.norms,
+                lean=recipe.lean,
                 classes=classes,
             )
         return Mlp(event_shape[0], width=recipe.width, depth=recipe.depth, dropout=recipe.dropout, classes=classes)

@@ -72,7 +72,7 @@ PRESETS: dict[str, Preset] = {
             name="digits-ho",
             data=DataRecipe(low=-1.0, high=1.0),
             schedule=ScheduleRecipe(name="linear", steps=1000),
-            network=NetworkRecipe(norms=2, attention=(False, True)),
+            network=NetworkRecipe(lean=False, attention=(False, True)),
             objective=ObjectiveRecipe(predicts="eps"),
             training=TrainingRecipe(minutes=1.5, optimizer="adamw"),
             sampling=SamplingRecipe(sampler="ancestral", steps=1000),

@@ -75,8 +75,8 @@ class NetworkRecipe:
     """unet: width of each level as a multiple of channels; each level halves the resolution."""
     blocks: int = 1
     """unet: residual blocks a level on the way down (one more on the way up)."""
-    norms: int = 1
-    """unet: group norms a residual block: two as Ho et al. have them; one is as good here and a quarter faster."""
+    lean: bool = True
+    """unet: one norm a block, and channels narrow before pixels multiply: faster than Ho et al.'s."""
     attention: tuple[bool, ...] = (False, False)
     """unet: whether pixels attend to one another, for each level."""
     heads: int = 4
@@ -191,7 +191,6 @@ def check(recipe: Recipe) -> Recipe:
         ("network.patch", recipe.network.patch, 1),
         ("network.channels", recipe.network.channels, 4),
         ("network.blocks", recipe.network.blocks, 1),
-        ("network.norms", recipe.network.norms, 1),
         ("network.heads", recipe.network.heads, 1),
         ("network.multipliers", min(recipe.network.multipliers, default=1), 1),
         ("network.width", recipe.network.width, 2),

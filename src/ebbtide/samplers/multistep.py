@@ -46,10 +46,10 @@ class DpmSolver2M:
         history: Before | None,
     ) -> Moved:
         x0 = denoiser(xt, t, condition).x0
-        now, after = denoiser.corruption.level(t), denoiser.corruption.level(s)
+        now, after = denoiser.corruption.level(t).thin, denoiser.corruption.level(s).thin
         h = 0.5 * (after.log_snr - now.log_snr)
         ahead = x0
         if history is not None and not bool(torch.isinf(h).any()):
-            ahead = x0 + along(h / (2 * history.length), x0) * (x0 - history.x0)
-        xs = along(after.sigma / now.sigma, xt) * xt - along(after.alpha * torch.expm1(-h), xt) * ahead
+            ahead = torch.addcmul(x0, along(h / (2 * history.length), x0), x0 - history.x0)
+        xs = torch.addcmul(along(after.sigma / now.sigma, xt) * xt, along(-after.alpha * torch.expm1(-h), xt), ahead)
         return Moved(xs, x0, Before(x0, h))
