@@ -1,22 +1,21 @@
 """How good are the demo's digits? A classifier of real digits reads the samples, and nearest neighbours tell
 whether they are copies.
 
-    python benchmarks/digits.py runs/demo [--samples 500] [--readme]
+    python benchmarks/digits.py [RUN] [--samples 2000]
 
-Prints a table, writes RUN/digits.json, and with --readme puts the table into README.md between its markers.
+Without a RUN it times `make demo` and takes what that leaves.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.neural_network import MLPClassifier
 
+import measure
 from ebbtide.data import load
 from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.draw import draw_all, labels_for
@@ -38,7 +37,7 @@ def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squares.min(1), 0))
 
 
-def measure(run: Run, count: int) -> dict[str, float]:
+def measured(run: Run, count: int) -> dict[str, float]:
     """All the numbers."""
     train, test = load("digits"), load("digits", split="test")
     assert train.labels is not None
@@ -75,15 +74,14 @@ def measure(run: Run, count: int) -> dict[str, float]:
     }
 
 
-def table(numbers: dict[str, float], machine: str) -> str:
-    """The numbers as Markdown."""
-    n = numbers
+def rows_of(n: dict[str, float], machine: str) -> list[tuple[str, str]]:
+    """The numbers in words."""
     ratio = n["nearest_training_image_of_samples"] / n["nearest_training_image_of_held_out"]
-    rows = [
+    return [
         ("training", f"{n['training_seconds']:.0f} s, {n['training_steps']:,} updates on {machine}"),
         ("classifier on held-out real digits", f"{n['classifier_accuracy_on_held_out']:.1%} right"),
         ("real held-out digits read with confidence > 0.9", f"{n['held_out_confident']:.1%}"),
-        (f"{n['samples']} samples read with confidence > 0.9", f"{n['samples_confident']:.1%} (aim: 90 %)"),
+        (f"{n['samples']:,} samples read with confidence > 0.9", f"{n['samples_confident']:.1%} (aim: 90 %)"),
         ("samples read as the label they were drawn for", f"{n['samples_read_as_their_label']:.1%}"),
         ("classes that occur", f"{n['classes_that_occur']} of 10"),
         (
@@ -93,26 +91,25 @@ def table(numbers: dict[str, float], machine: str) -> str:
         ),
         ("exact copies of training images", f"{n['exact_copies']}"),
     ]
-    return "\n".join(["| what | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options = parser.parse_args()
-    run = open_run(options.run)
-    numbers = measure(run, options.samples)
-    cores = f"{torch.get_num_threads()} cores, {run.machine['precision']}"
-    text = table(numbers, cores)
-    print(text)
-    (run.path / "digits.json").write_text(json.dumps(numbers, indent=1))
-    if options.readme:
-        readme = Path(__file__).parents[1] / "README.md"
-        begin, end = "<!-- digits:begin -->\n", "<!-- digits:end -->"
-        before, rest = readme.read_text().split(begin)
-        readme.write_text(before + begin + text + "\n" + end + rest.split(end, 1)[1])
+    options = measure.options(
+        __doc__, ("run", {"type": Path, "nargs": "?"}), ("--samples", {"type": int, "default": 2000})
+    )
+    path, demo = options.run, None
+    if path is None:
+        subprocess.run(["make", "setup"], check=True)
+        demo = measure.seconds_of(lambda: subprocess.run(["make", "demo"], check=True, capture_output=True))
+        path = Path("runs/demo")
+    run = open_run(path)
+    numbers = measured(run, options.samples)
+    rows = rows_of(numbers, f"{run.machine['cores']} cores, {run.machine['precision']}")
+    if demo is not None:
+        numbers["demo_seconds"] = demo
+        rows.insert(0, ("`make demo` after installation, all of it", f"{demo:.0f} s"))
+    measure.show("digits", f"The demo's digits, {options.samples:,} samples", ("what", "measured"), rows)
+    measure.save("digits", numbers)
 
 
 if __name__ == "__main__":

@@ -5,27 +5,22 @@ python benchmarks/evaluations.py RUN [--samples 5000]
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import measure
-from frechet import Judge
-
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.run import open_run, with_sampling
+from frechet import Judge
 
 COUNTS = (3, 5, 7, 10, 15, 20, 50)
 SAMPLERS = ("dpm2m", "ddim")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--samples", type=int, default=5000)
-    options = parser.parse_args()
+    options = measure.options(__doc__, ("run", {"type": Path}), ("--samples", {"type": int, "default": 5000}))
     judge, run = Judge(), open_run(options.run)
     denoiser, labels = run.denoiser(), labels_for(run, options.samples)
     results: dict[str, dict[int, Any]] = {name: {} for name in SAMPLERS}
@@ -43,7 +38,7 @@ def main() -> None:
             print(f"{name}, {steps} evaluations: {distance:.3f}, {taken:.0f} s", flush=True)
         rows.append(row)
     heads = ("evaluations", *(head for name in SAMPLERS for head in (f"{name}: distance", "images/s")))
-    measure.show(f"{options.run.name}, {options.samples} samples", heads, rows)
+    measure.show("evaluations", f"{options.run.name}, {options.samples} samples", heads, rows)
     measure.save("evaluations", {"run": str(options.run), "samples": options.samples, "results": results})
 
 

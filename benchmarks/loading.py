@@ -19,11 +19,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import measure
 import numpy as np
 import torch
 from PIL import Image
 
+import measure
 from ebbtide.data import load
 
 SIDE = 64
@@ -72,10 +72,11 @@ def one(source: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--counts", type=int, nargs="+", default=[2000, 8000, 16000])
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = measure.options(
+        __doc__,
+        ("--counts", {"type": int, "nargs": "+", "default": [2000, 8000, 16000]}),
+        ("--one", {"type": Path, "help": argparse.SUPPRESS}),
+    )
     if options.one:
         print(json.dumps(one(options.one)))
         return
@@ -91,7 +92,7 @@ def main() -> None:
                 results.append({"source": name, "images": count, **found})
                 print(rows[-1], flush=True)
     heads = ("source", "images", "opened, images/s", "drawn, images/s", "memory, MiB")
-    measure.show(f"Images of {SIDE}x{SIDE}", heads, sorted(rows, key=lambda row: row[0]))
+    measure.show("loading", f"Images of {SIDE}x{SIDE}", heads, sorted(rows, key=lambda row: row[0]))
     measure.save("loading", {"results": results})
 
 

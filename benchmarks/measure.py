@@ -1,10 +1,12 @@
 """Measuring side by side: what is compared takes turns, so that a slow minute of the machine slows all of it.
 
-Nothing else should run meanwhile. Every benchmark prints a table and writes runs/benchmarks/NAME.json.
+Nothing else should run meanwhile. Every benchmark prints its tables, leaves them as runs/benchmarks/TABLE.md for
+publish.py, and writes runs/benchmarks/NAME.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import time
@@ -75,12 +77,23 @@ def machine() -> dict[str, Any]:
     return {**describe(accelerator_of()), "threads": torch.get_num_threads()}
 
 
-def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, printed too."""
+def show(name: str, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table and leave it as runs/benchmarks/NAME.md, with the machine under it."""
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows)]
     text = "\n".join(lines)
     print(f"\n{title}\n\n{text}\n", flush=True)
-    return text
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    facts = machine()
+    where = f"{facts['name']}, {facts['threads']} threads, {facts['precision']}, torch {facts['torch']}"
+    (RESULTS / f"{name}.md").write_text(f"*{title} ({where})*\n\n{text}\n")
+
+
+def options(about: str | None, *arguments: tuple[str, dict[str, Any]]) -> argparse.Namespace:
+    """The command line of a benchmark: its docstring as help."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, settings in arguments:
+        parser.add_argument(name, **settings)
+    return parser.parse_args()
 
 
 def save(name: str, results: Mapping[str, Any]) -> Path:

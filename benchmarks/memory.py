@@ -5,16 +5,14 @@ python benchmarks/memory.py [--updates 1000] [--preset images]
 
 from __future__ import annotations
 
-import argparse
 import resource
 from pathlib import Path
 
 import measure
-from training_speed import BATCH, ours, pictures
-
 from ebbtide.recipes.build import build_network
 from ebbtide.recipes.cost import cost_of
 from ebbtide.recipes.presets import PRESETS
+from training_speed import BATCH, ours, pictures
 
 
 def resident() -> float:
@@ -24,10 +22,9 @@ def resident() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--updates", type=int, default=1000)
-    parser.add_argument("--preset", default="images")
-    options = parser.parse_args()
+    options = measure.options(
+        __doc__, ("--updates", {"type": int, "default": 1000}), ("--preset", {"default": "images"})
+    )
     recipe, data = PRESETS[options.preset].recipe, pictures()
     before = resident()
     loop = ours(recipe, build_network(recipe.network, data.event_shape, 0, 0), data)
@@ -42,7 +39,7 @@ def main() -> None:
     stated = cost_of(recipe, data.event_shape, 0).memory / 2**20
     rows = [("before the first", f"{before:,.0f}"), *((str(step), f"{size:,.0f}") for step, size in found.items())]
     rows += [("peak of the process", f"{peak:,.0f}"), ("`ebbtide info` states, beside torch itself", f"{stated:,.0f}")]
-    measure.show(f"Preset {options.preset}, batch {BATCH}", ("after update", "MiB"), rows)
+    measure.show("memory", f"Preset {options.preset}, batch {BATCH}", ("after update", "MiB"), rows)
     measure.save("memory", {"before": before, "after": found, "peak": peak, "stated": stated})
 
 

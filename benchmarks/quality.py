@@ -10,7 +10,6 @@ in 25 steps, as it is slow to sample from.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import time
@@ -18,12 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import measure
 import numpy as np
-import peers
 import torch
-from frechet import FASHION, Judge
 
+import measure
+import peers
 from ebbtide.data import Dataset
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.presets import PRESETS
@@ -31,6 +29,7 @@ from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import train
 from ebbtide.training import Update
+from frechet import FASHION, Judge
 
 FOLDER = measure.RESULTS / "quality"
 SAMPLES, PEER_SAMPLES, PEER_STEPS = 5000, 1000, 25
@@ -118,12 +117,13 @@ def row(name: str, results: list[dict[str, Any]], noise: float) -> tuple[str, ..
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--source", default=FASHION, help="folder with the IDX files of Fashion-MNIST")
-    parser.add_argument("--no-peers", action="store_true", help="leave out the peers' recipe")
-    options = parser.parse_args()
+    options = measure.options(
+        __doc__,
+        ("--minutes", {"type": float, "nargs": "+", "default": [2, 10]}),
+        ("--seeds", {"type": int, "nargs": "+", "default": [0, 1, 2]}),
+        ("--source", {"default": FASHION, "help": "folder with the IDX files of Fashion-MNIST"}),
+        ("--no-peers", {"action": "store_true", "help": "leave out the peers' recipe"}),
+    )
     judge = Judge(options.source)
     floors = judge.floors(SAMPLES)
     noise = floors["with noise of sd 0.05 (of the whole range)"]
@@ -140,7 +140,7 @@ def main() -> None:
         peer = theirs(max(options.minutes), judge, judge.train)
         rows.append(row(f"peers' usual recipe, {max(options.minutes):g} minutes", [peer], noise))
     heads = ("what", "updates", "distance, each seed", "mean", "over that of noise 0.05")
-    measure.show(f"Fréchet distance on Fashion-MNIST, {SAMPLES} samples", heads, rows)
+    measure.show("quality", f"Fréchet distance on Fashion-MNIST, {SAMPLES} samples", heads, rows)
     accuracy = judge.accuracy()
     measure.save("quality", {"floors": floors, "ours": results, "peers": peer, "classifier_accuracy": accuracy})
 

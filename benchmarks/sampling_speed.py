@@ -9,16 +9,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import Any
 
-import measure
-import peers
 import torch
 from torch import Tensor
-from training_speed import SAME_SHAPE
 
+import measure
+import peers
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import NetworkDenoiser
 from ebbtide.guidance import Clipped
@@ -28,6 +26,7 @@ from ebbtide.samplers import Ddim, DpmSolver2M, Sampler, final, sample
 from ebbtide.schedules import NormalSchedule
 from ebbtide.times import uniform_grid
 from ebbtide.training.machine import in_precision
+from training_speed import SAME_SHAPE
 
 BATCH, STEPS = 64, 10
 SHAPE = (BATCH, 1, 28, 28)
@@ -83,7 +82,8 @@ def images(rounds: int) -> dict[str, Any]:
         rows.append((name, speed.words(), ratio.words(2)))
         results[name] = {"images_a_second": speed, "times_the_first": ratio}
     measure.show(
-        f"1. DDIM, {STEPS} steps, batch {BATCH}, 28x28",
+        "sampling",
+        f"DDIM, {STEPS} steps, batch {BATCH}, 28x28",
         ("loop", "images/s (middle half)", f"{first} is faster by"),
         rows,
     )
@@ -114,7 +114,8 @@ def overhead(rounds: int) -> dict[str, Any]:
         rows.append((name, step.words(3), f"{share.median:.1%}"))
         results[name] = {"milliseconds_a_step": step, "share_of_the_small_network": share}
     measure.show(
-        f"2. A step around a network that does nothing, batch {BATCH}, 28x28",
+        "sampling-overhead",
+        f"A step around a network that does nothing, batch {BATCH}, 28x28",
         ("loop", "ms a step (middle half)", "share of a step with the small network"),
         rows,
     )
@@ -122,9 +123,7 @@ def overhead(rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="repeats of each, in turns")
-    rounds = parser.parse_args().rounds
+    rounds = measure.options(__doc__, ("--rounds", {"type": int, "default": 7, "help": "of each, in turns"})).rounds
     measure.save("sampling_speed", {"images": images(rounds), "overhead": overhead(rounds)})
 
 

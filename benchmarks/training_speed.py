@@ -9,19 +9,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import measure
 import numpy as np
-import peers
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import measure
+import peers
 from ebbtide.data import Dataset
 from ebbtide.recipes.build import build_network, build_objective, build_schedule, build_settings, build_trainee
 from ebbtide.recipes.presets import PRESETS
@@ -72,7 +71,7 @@ def against_the_usual(rounds: int) -> dict[str, Any]:
     }
     works: dict[str, Callable[[], object]] = {"ebbtide, preset images": lambda: next(loop)}
     works |= {name: lambda update=update: update(x0) for name, update in theirs.items()}
-    return _compared("1. Without any flag: pictures of 32x32, batch 64", works, rounds)
+    return _compared("training-usual", "Without any flag: pictures of 32x32, batch 64", works, rounds)
 
 
 def on_one_network(rounds: int) -> dict[str, Any]:
@@ -91,10 +90,12 @@ def on_one_network(rounds: int) -> dict[str, Any]:
         "diffusers' loop, fp32": lambda: fp32.update(x0),
         "diffusers' loop, bf16 autocast": lambda: bf16.update(x0),
     }
-    return _compared("2. One shape of network (48 and 96 channels), 32x32, batch 64, AdamW", works, rounds)
+    return _compared(
+        "training-same", "One shape of network (48 and 96 channels), 32x32, batch 64, AdamW", works, rounds
+    )
 
 
-def _compared(title: str, works: dict[str, Callable[[], object]], rounds: int) -> dict[str, Any]:
+def _compared(table: str, title: str, works: dict[str, Callable[[], object]], rounds: int) -> dict[str, Any]:
     """Images/s, and how many times as fast the first is."""
     flops = {name: flops_an_image(work, BATCH) for name, work in works.items()}
     seconds = measure.interleaved(works, rounds)
@@ -105,7 +106,7 @@ def _compared(title: str, works: dict[str, Callable[[], object]], rounds: int) -
         ratio = measure.ratios(taken, seconds[first])
         rows.append((name, f"{flops[name] / 1e9:.2f}", speed.words(), ratio.words(2)))
         results[name] = {"gflop_an_image": flops[name] / 1e9, "images_a_second": speed, "times_the_first": ratio}
-    measure.show(title, ("loop", "GFLOP an image", "images/s (middle half)", f"{first} is faster by"), rows)
+    measure.show(table, title, ("loop", "GFLOP an image", "images/s (middle half)", f"{first} is faster by"), rows)
     return results
 
 
@@ -136,7 +137,8 @@ def of_the_peak(rounds: int) -> dict[str, Any]:
         )
         results[name] = {"flops_an_update": flops, "flop_rate": rate, "peak": peak, "share": rate.median / peak}
     measure.show(
-        f"3. FLOP/s of a training step over the best matrix product ({dtype})",
+        "training-peak",
+        f"FLOP/s of a training step over the best matrix product ({dtype})",
         ("preset", "GFLOP an image", "GFLOP/s", "peak GFLOP/s", "share"),
         rows,
     )
@@ -144,9 +146,7 @@ def of_the_peak(rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="repeats of each, in turns")
-    rounds = parser.parse_args().rounds
+    rounds = measure.options(__doc__, ("--rounds", {"type": int, "default": 7, "help": "of each, in turns"})).rounds
     measure.save(
         "training_speed",
         {"usual": against_the_usual(rounds), "one_network": on_one_network(rounds), "peak": of_the_peak(rounds)},

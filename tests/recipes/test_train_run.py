@@ -266,6 +266,24 @@ def test_without_tensorboard_it_trains_and_says_so(tmp_path, monkeypatch):
     assert not (tmp_path / "tensorboard").exists()
 
 
+def test_what_to_expect_is_said_first(tmp_path):
+    said = [happening.text for happening in trained(QUICK(steps=2), tmp_path) if isinstance(happening, Note)]
+    assert "images/s" in said[1]
+    assert said[1].startswith("to expect: about")
+
+
+def test_a_compiled_run_says_how_long_compiling_took_and_has_the_same_losses(tmp_path):
+    """torch's compiler is told to do nothing: here only that it is asked, and that checkpoints stay what they were."""
+    trained(QUICK(steps=3), tmp_path / "plain")
+    with torch.compiler.set_stance("force_eager"):
+        happenings = trained(QUICK(steps=3, compile="on"), tmp_path / "compiled")
+    said = [happening.text for happening in happenings if isinstance(happening, Note)]
+    assert sum("torch compiled the network" in text for text in said) == 1
+    assert updates(tmp_path / "compiled") == updates(tmp_path / "plain")
+    plain, other = (last(tmp_path / name) for name in ("plain", "compiled"))
+    assert plain.tensors["network"].keys() == other.tensors["network"].keys()
+
+
 def test_tensorboard_sees_the_loss_of_every_update(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     trained(QUICK(steps=4, pictures=2), tmp_path)

@@ -7,7 +7,15 @@ import torch
 from accelerate.state import AcceleratorState
 
 from ebbtide.errors import EbbtideError
-from ebbtide.training.machine import accelerator_of, describe, native_bf16
+from ebbtide.training.machine import (
+    accelerator_of,
+    compiled,
+    describe,
+    in_precision,
+    is_compiled,
+    native_bf16,
+    product_rate,
+)
 
 
 @pytest.mark.parametrize("first", ["fp32", "bf16"])
@@ -45,3 +53,34 @@ def test_the_description_is_plain_json():
     assert json.loads(json.dumps(machine)) == machine
     assert machine["processes"] == 1
     assert machine["torch"] == torch.__version__
+
+
+def test_sampling_is_in_the_precision_of_training():
+    layer = torch.nn.Linear(8, 8)
+    inside: list[torch.dtype] = []
+    layer.register_forward_hook(lambda module, given, out: inside.append(out.dtype))
+    x = torch.randn(2, 8)
+    assert in_precision(layer, "fp32") is layer
+    exact, coarse = layer(x), in_precision(layer, "bf16")(x)
+    assert inside == [torch.float32, torch.bfloat16]
+    assert torch.allclose(exact, coarse.float(), atol=0.05)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_product_rate_is_of_this_world(bf16):
+    """More than a pocket calculator's, less than all accelerators' of the year."""
+    assert 1e8 < product_rate(bf16, sizes=(64, 128)) < 1e17
+
+
+def test_a_cpu_compiles_only_where_it_is_asked_to():
+    for wanted, expected in (("auto", False), ("off", False), ("on", True)):
+        network = torch.nn.Linear(2, 2)
+        assert compiled(network, wanted) is None
+        assert is_compiled(network) == expected
+
+
+def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    network = torch.nn.Linear(2, 2)
+    assert "apt install g++" in compiled(network, "on")
+    assert not is_compiled(network)

@@ -129,6 +129,8 @@ class TrainingRecipe:
     """Half-life of the moving average of the weights, in images."""
     precision: Precision = "auto"
     """bf16 (mixed) or fp32; auto: bf16 where the machine does it in hardware."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; auto: on a GPU. A CPU gains little and waits a minute for it the first time."""
     seed: int = 0
     """All of a run's randomness."""
     checkpoint_minutes: float = 2.0

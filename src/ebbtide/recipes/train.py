@@ -24,7 +24,7 @@ from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import DataFacts, Run, open_run
 from ebbtide.schedules import Schedule
 from ebbtide.training import Trainee, Update, checkpoints, fit
-from ebbtide.training.machine import accelerator_of, describe
+from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
 from ebbtide.training.state import GROUPS
 
 BITS_LEFT = 1e-3
@@ -74,7 +74,10 @@ def train(
     objective = build_objective(recipe.objective, schedule)
     network = run.network().to(accelerator.device)
     trainee = build_trainee(recipe.training, network)
+    why_not = compiled(network, recipe.training.compile)
     notes = _first_notes(run, dataset, objective, trainee)
+    if why_not:
+        notes.append(Note(why_not, trouble=True))
     if resume:
         notes.append(_resume(run, trainee))
     with clear_disk_errors(out):
@@ -179,9 +182,17 @@ class _Session:
         if self.board is None and self.accelerator.is_main_process:
             yield Note('no TensorBoard log: install it with pip install "ebbtide[tensorboard]"')
         before = self._progress()
+        compiling = is_compiled(self.trainee.network)
+        update_images = self.settings.batch * self.accelerator.num_processes
         try:
             for update in fit(self.trainee, self.objective, self.dataset, self.settings, self.accelerator):
                 self._log(update)
+                if compiling:
+                    seconds = update_images / update.images_per_second
+                    yield Note(
+                        f"torch compiled the network: the first update took {seconds:.0f} s; the next run finds it"
+                    )
+                    compiling = False
                 if update.skipped:
                     yield self._noted(f"step {update.step} was skipped: its loss or gradient was not finite")
                 yield update

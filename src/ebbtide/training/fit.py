@@ -82,9 +82,9 @@ def fit(
         optimizer.zero_grad(set_to_none=True)
         losses, names = _gradients(network, objective, dataset, settings, accelerator, counters.step)
         norm = accelerator.clip_grad_norm_(network.parameters(), settings.clip)
-        grad_norm = float(norm) if norm is not None else math.nan
         mean = accelerator.reduce(losses.values.mean(), "mean")
-        loss = float(mean)
+        # the one moment of an update in which the host waits for the device
+        loss, grad_norm, *values = torch.cat([torch.stack([mean, norm]), losses.values]).tolist()
 
         finite = math.isfinite(loss) and math.isfinite(grad_norm)
         seen = settings.batch * accelerator.num_processes
@@ -94,7 +94,7 @@ def fit(
             optimizer.step()
             counters.skipped_in_a_row = 0
             trainee.average.update(trainee.network, batch=seen, images=counters.images)
-            trainee.bins.add(losses.values.cpu(), losses.times)
+            trainee.bins.add(torch.tensor(values), losses.times)
         else:
             counters.skipped += 1
             counters.skipped_in_a_row += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -41,6 +42,25 @@ def in_precision(network: nn.Module, precision: Precision) -> Callable[..., Tens
             return network(x, *rest)
 
     return answer
+
+
+def compiled(network: nn.Module, wanted: Literal["auto", "on", "off"]) -> str | None:
+    """Have torch compile the network at its first update, where that is wanted and can be; else the reason why not.
+
+    auto: on a GPU. What is compiled is kept by torch and found again by the next run.
+    """
+    device = next(network.parameters()).device
+    if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+        return None
+    if device.type == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+        return "torch.compile wants a C++ compiler (Debian: apt install g++), and there is none: training without it"
+    network.compile()
+    return None
+
+
+def is_compiled(network: nn.Module) -> bool:
+    """Whether torch compiles it, or has done so."""
+    return network._compiled_call_impl is not None
 
 
 def product_rate(bf16: bool, sizes: Sequence[int] = (512, 1024), repeats: int = 3) -> float:
