@@ -5,10 +5,19 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ebbtide.conditions import Condition
 from ebbtide.errors import EbbtideError
-from ebbtide.networks.layers import Embedding, ResidualBlock, SelfAttention, group_norm, sinusoids, zeroed
+from ebbtide.networks.layers import (
+    Embedding,
+    ResidualBlock,
+    SelfAttention,
+    attended,
+    group_norm,
+    sinusoids,
+    zeroed,
+)
 from parts import noise, perturbed
 
 
@@ -118,3 +127,23 @@ def test_the_residual_blocks_embedding_reaches_every_pixel_alike():
     inner = change[:, :, 2:-2, 2:-2]
     assert inner.abs().max() > 1e-2
     assert torch.allclose(inner, inner[:, :, :1, :1].expand_as(inner), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 1, 4), (2, 3, 16, 8), (1, 2, 49, 5)])
+def test_attention_is_torchs_own_forward_and_backward(shape):
+    q, k, v = (noise(*shape, seed=seed, dtype=torch.float32).requires_grad_() for seed in range(3))
+    ours, theirs = attended(q, k, v), F.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(ours, theirs)
+    weights = noise(*shape, seed=9, dtype=torch.float32)
+    for one, other in zip(
+        torch.autograd.grad((ours * weights).sum(), (q, k, v)),
+        torch.autograd.grad((theirs * weights).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_very_many_pixels_are_left_to_the_fused_kernel(monkeypatch):
+    monkeypatch.setattr("ebbtide.networks.layers.MOST_SCORES", 3)
+    q, k, v = (noise(1, 2, 9, 4, seed=seed, dtype=torch.float32) for seed in range(3))
+    assert torch.equal(attended(q, k, v), F.scaled_dot_product_attention(q, k, v))

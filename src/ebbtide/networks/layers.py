@@ -95,8 +95,27 @@ class ResidualBlock(nn.Module):
         return self.skip(x) + h
 
 
+MOST_SCORES = 1024
+"""Pixels up to which a CPU holds all scores at once."""
+
+
+def attended(
+    q: Float[Tensor, "batch heads pixels size"],
+    k: Float[Tensor, "batch heads pixels size"],
+    v: Float[Tensor, "batch heads pixels size"],
+) -> Float[Tensor, "batch heads pixels size"]:
+    """softmax(q kᵀ / √size) v (Vaswani et al. 2017, arXiv:1706.03762).
+
+    torch's fused attention on devices; on a CPU its bf16 kernel takes several times as long as two plain products.
+    """
+    if q.device.type != "cpu" or q.shape[-2] > MOST_SCORES:
+        return F.scaled_dot_product_attention(q, k, v)
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
 class SelfAttention(nn.Module):
-    """Every pixel looks at every other, `heads` times over (torch's fused attention), + input; zero at first."""
+    """Every pixel looks at every other, `heads` times over, + input; zero at first."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -109,7 +128,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
         batch, channels, height, width = x.shape
-        pixels = self.qkv(self.norm(x)).flatten(2)
-        q, k, v = pixels.reshape(batch, 3, self.heads, channels // self.heads, height * width).mT.unbind(1)
-        seen = F.scaled_dot_product_attention(q, k, v)
-        return x + self.out(seen.mT.reshape(batch, channels, height, width))
+        # In channels-last memory a pixel's numbers lie side by side, as the fused kernel wants them: no copies.
+        pixels = self.qkv(self.norm(x)).permute(0, 2, 3, 1)
+        pixels = pixels.reshape(batch, height * width, 3, self.heads, channels // self.heads)
+        q, k, v = pixels.permute(2, 0, 3, 1, 4).unbind(0)
+        seen = attended(q, k, v).transpose(1, 2)
+        return x + self.out(seen.reshape(batch, height, width, channels).permute(0, 3, 1, 2))
