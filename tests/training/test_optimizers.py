@@ -80,15 +80,14 @@ def test_a_kernel_moves_as_its_matrix_does_in_any_memory(memory):
     torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "side"), [((16, 48), 48), ((48, 16), 48)])
-def test_steps_are_as_long_as_adamws(shape, side):
+@pytest.mark.parametrize("shape", [(16, 48), (48, 16)])
+def test_steps_are_as_long_as_adamws(shape):
     """Root mean square about 0.2 rate, whatever the shape."""
     weight = parameter(*shape)
     before = weight.detach().clone()
     stepped(Muon([weight], lr=1.0), [weight], count=1)
     length = (weight.detach() - before).square().mean().sqrt()
     assert 0.13 < length < 0.25
-    assert max(shape) == side
 
 
 def test_vectors_are_refused():

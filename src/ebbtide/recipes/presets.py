@@ -34,6 +34,7 @@ def _small(
 ) -> Preset:
     """For a laptop's CPU: coarse patches, no attention, a budget of minutes."""
     data = DataRecipe(source="", size=shape[-1], flip=True) if shape[0] == 3 else DataRecipe(source="")
+    network = replace(network, lean=True)
     training = {"batch": 64, "rate": 2e-3, "half_life": 100_000, **training}
     return Preset(
         Recipe(name=name, data=data, network=network, training=TrainingRecipe(**training)), about, shape, classes
@@ -43,6 +44,7 @@ def _small(
 def _base(name: str, about: str, network: NetworkRecipe, **training: Any) -> Preset:
     """The preset of the same data for one GPU: every pixel, attention, a budget of updates."""
     small = PRESETS[name]
+    network = replace(network, lean=True)
     training = {"rate": 5e-4, "warmup": 1000, "half_life": 2_000_000, **training}
     recipe = replace(
         small.recipe, name=f"{name}-base", network=network, training=TrainingRecipe(**training, minutes=None)
@@ -65,6 +67,7 @@ PRESETS: dict[str, Preset] = {
         Recipe(
             name="digits",
             data=DataRecipe(source="digits"),
+            network=NetworkRecipe(lean=True),
             training=TrainingRecipe(minutes=1.2, batch=64, rate=2e-3),
         ),
         "8x8 handwritten digits that come with scikit-learn; readable after a minute on two cores",
@@ -153,7 +156,7 @@ PRESETS |= {
     ),
     "cifar10-base": _base(
         "cifar10",
-        "cifar10 with Ho et al.'s widths, 35 M parameters, for one GPU",
+        "cifar10 with Ho et al.'s widths, for one GPU",
         NetworkRecipe(
             channels=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(False, True, False, False), dropout=0.1
         ),
@@ -162,14 +165,14 @@ PRESETS |= {
     ),
     "faces64-base": _base(
         "faces64",
-        "faces64 with 88 M parameters, for one GPU",
+        "faces64 with a larger network, for one GPU",
         NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=2, attention=(False, False, True, True)),
         steps=300_000,
         batch=128,
     ),
     "imagenet64-base": _base(
         "imagenet64",
-        "imagenet64 with 121 M parameters, for one GPU",
+        "imagenet64 with a larger network, for one GPU",
         NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=3, attention=(False, False, True, True)),
         steps=500_000,
         batch=256,

@@ -75,7 +75,7 @@ class NetworkRecipe:
     """unet: width of each level as a multiple of channels; each level halves the resolution."""
     blocks: int = 1
     """unet: residual blocks a level on the way down (one more on the way up)."""
-    lean: bool = True
+    lean: bool = False
     """unet: one norm a block, and channels narrow before pixels multiply: faster than Ho et al.'s."""
     attention: tuple[bool, ...] = (False, False)
     """unet: whether pixels attend to one another, for each level."""

@@ -59,8 +59,7 @@ class Muon(Optimizer):
         m <- μ m + (1 - μ) g;   w <- (1 - η wd) w - η 0.2 √max(rows, columns) orthogonalised((1 - μ) g + μ m)
 
     The factor gives steps the size of AdamW's (Liu et al. 2025, arXiv:2502.16982), so one rate η serves both. Kernels
-    (out, in, height, width) count as matrices (out, rest). As torch.optim.Muon, but for kernels too, and several times
-    faster on many small matrices.
+    (out, in, height, width) count as matrices (out, rest). As torch.optim.Muon, but for kernels too.
     """
 
     def __init__(
