@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +21,7 @@ import measure
 from ebbtide.recipes.build import build_network
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.training.machine import native_bf16, product_rate
-from training_speed import BATCH, ours, pictures
+from training_speed import PARTS, in_parts, ours, pictures
 
 KINDS = {
     "convolutions, backward": ("convolution_backward",),
@@ -52,16 +51,14 @@ def kind_of(name: str) -> str:
     return "everything else"
 
 
-def where_time_goes(name: str, batch: int) -> dict[str, float]:
-    """Shares of a step's time."""
-    data, recipe = pictures(), PRESETS[name].recipe
-    recipe = replace(recipe, training=replace(recipe.training, batch=batch, accumulate=1))
+def where_time_goes(name: str, part: int) -> dict[str, float]:
+    """Shares of an update's time."""
+    data, recipe = pictures(), in_parts(PRESETS[name].recipe, part)
     loop = ours(recipe, build_network(recipe.network, data.event_shape, 0, 0), data)
-    for _ in range(3):
+    for _ in range(2):
         next(loop)
     with profile(activities=[ProfilerActivity.CPU]) as found:
-        for _ in range(3):
-            next(loop)
+        next(loop)
     times: defaultdict[str, float] = defaultdict(float)
     for event in found.key_averages():
         times[kind_of(event.key)] += event.self_cpu_time_total
@@ -98,7 +95,7 @@ def _backward(gradient: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> 
 
 def main() -> None:
     measure.options(__doc__)
-    shares = {name: where_time_goes(name, batch) for name, batch in (("images", BATCH), ("cifar10-base", 16))}
+    shares = {name: where_time_goes(name, part) for name, part in PARTS.items()}
     kinds = list(shares["images"])
     rows = [(kind, *(f"{found.get(kind, 0):.0%}" for found in shares.values())) for kind in kinds]
     measure.show("profile", "Where a training step's time goes", ("kind of operation", *shares), rows)

@@ -1,4 +1,4 @@
-"""Put the tables of the last benchmark runs into README.md and docs/speed.md, between their markers.
+"""Put the tables of the last benchmark runs into README.md and the pages of docs/, between their markers.
 
     python benchmarks/publish.py
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import measure
 
-PAGES = (Path("README.md"), Path("docs/speed.md"))
+PAGES = (Path("README.md"), Path("docs/speed.md"), Path("docs/objectives.md"))
 MARKED = re.compile(r"(<!-- (?P<name>[\w-]+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
 
 

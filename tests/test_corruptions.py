@@ -8,7 +8,9 @@ import torch
 from mpmath import mpf
 
 from ebbtide.corruptions import Corruption, GaussianCorruption
-from ebbtide.levels import KINDS
+from ebbtide.denoisers import MixtureOracle
+from ebbtide.errors import EbbtideError
+from ebbtide.levels import KINDS, STEP_KINDS, along, convert, weight_between
 from ebbtide.schedules import CosineSchedule, constant_schedule, linear_schedule, table
 from parts import SCHEDULES, SIGMAS, corruption_of, noise, seeded, times_of
 
@@ -98,6 +100,116 @@ def test_the_pair_of_a_kind_is_that_of_the_level(kind):
     corruption = corruption_of("cosine")
     for ours, theirs in zip(corruption.pair(kind, t), corruption.level(t).pair(kind), strict=True):
         assert torch.equal(ours, theirs)
+
+
+TABLES = [name for name, schedule in SCHEDULES.items() if schedule.steps and name != "cosine table"]
+"""Tables that end with some signal left: without any, eps says nothing about x0."""
+
+
+def steps_of(schedule):
+    """Every t of a table, with beta, abar and the abar before as columns."""
+    betas = schedule.betas.unsqueeze(1)
+    abar = (1 - betas).cumprod(0)
+    return torch.arange(1, len(betas) + 1, dtype=torch.float64) / len(betas), betas, abar, abar / (1 - betas)
+
+
+@pytest.mark.parametrize("source", [*KINDS, *STEP_KINDS])
+@pytest.mark.parametrize("name", TABLES)
+def test_on_a_table_all_kinds_become_one_another_and_come_back(name, source):
+    corruption = corruption_of(name)
+    t = steps_of(corruption.schedule)[0]
+    level, x0, eps = corruption.level(t), noise(len(t), 2, seed=1), noise(len(t), 2, seed=2)
+    xt = level.mix(x0, eps)
+    pairs = {kind: corruption.pair(kind, t) for kind in (*KINDS, *STEP_KINDS)}
+    truth = {kind: along(a, x0) * x0 + along(b, x0) * eps for kind, (a, b) in pairs.items()}
+    wrong = truth[source] + noise(len(t), 2, seed=3)
+    error = (wrong - truth[source]).square().sum(1)
+    for kind, pair in pairs.items():
+        there = convert(truth[source], pairs[source], pair, xt, level)
+        assert torch.allclose(there, truth[kind], rtol=1e-7, atol=1e-8)
+        assert torch.allclose(convert(there, pair, pairs[source], xt, level), truth[source], rtol=1e-7, atol=1e-8)
+        moved = (convert(wrong, pairs[source], pair, xt, level) - truth[kind]).square().sum(1)
+        assert torch.allclose(moved, weight_between(level, pairs[source], pair) * error, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_targets_of_a_step_are_hos_in_betas(name):
+    corruption = corruption_of(name)
+    t, beta, abar, before = steps_of(corruption.schedule)
+    x0, eps = noise(len(t), 2, seed=1), noise(len(t), 2, seed=2)
+    xt = abar.sqrt() * x0 + (1 - abar).sqrt() * eps
+    expected = {
+        "previous": before.sqrt() * beta / (1 - abar) * x0
+        + (1 - beta).sqrt() * (1 - before).clamp(min=0) / (1 - abar) * xt,
+        "step_noise": (beta / (1 - abar)).sqrt() * eps,
+    }
+    for kind, value in expected.items():
+        a, b = corruption.pair(kind, t)
+        assert torch.allclose(a[:, None] * x0 + b[:, None] * eps, value, rtol=1e-8, atol=1e-9)
+
+
+def test_the_noise_of_a_step_follows_from_xt_in_draws_of_the_chain():
+    """Regression of what was added on all of the noise, at one x0: slope sqrt(beta) / sigma_t, and nothing else."""
+    corruption, count = corruption_of("list"), 40_000
+    x0 = torch.full((count, 1), 0.8, dtype=torch.float64)
+    for index in (1, 3, 8):
+        t = torch.full((count,), index / 8, dtype=torch.float64)
+        s = corruption.before(t)
+        xs = corruption.corrupt(x0, s, seeded(index)).xt
+        law = corruption.step(xs, s, t)
+        added = noise(count, 1, seed=100 + index)
+        xt = law.of_noise(added)
+        level = corruption.level(t[:1])
+        eps = (xt - level.alpha * x0) / level.sigma
+        slope = (added * eps).mean() / eps.square().mean()
+        left = added - slope * eps
+        assert (slope - corruption.pair("step_noise", t[:1]).b[0]).abs() < SIGMAS * left.std() / count**0.5 + 1e-9
+        assert left.mean().abs() < SIGMAS * left.std() / count**0.5 + 1e-9
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_noise_of_the_step_gives_the_posteriors_mean_and_all_the_noise_in_its_place_does_not(name):
+    """The trap of D4: (xt - sqrt(beta) e) / sqrt(1 - beta) with e = E[eps_step | xt] is the mean that Ho et al. write
+    with E[eps | xt] and beta / sqrt(1 - abar); with e = E[eps | xt] it is right at the first step only.
+    """
+    corruption = corruption_of(name)
+    t, beta, abar, _ = steps_of(corruption.schedule)
+    oracle = MixtureOracle.spherical(torch.tensor([0.3, 0.7], dtype=torch.float64), noise(2, 2), 0.3, corruption)
+    xt = noise(len(t), 2, seed=1)
+    estimate = oracle(xt, t)
+    mean = (xt - beta / (1 - abar).sqrt() * estimate.eps) / (1 - beta).sqrt()
+    of_step, trap = (
+        (xt - beta.sqrt() * e) / (1 - beta).sqrt()
+        for e in (estimate.as_(corruption.pair("step_noise", t)), estimate.eps)
+    )
+    assert torch.allclose(of_step, mean, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(estimate.as_(corruption.pair("previous", t)), mean, rtol=1e-7, atol=1e-7)
+    assert torch.allclose(
+        corruption.posterior(xt, estimate.x0, corruption.before(t), t).mean, mean, rtol=1e-7, atol=1e-7
+    )
+    share = (beta / (1 - abar)).sqrt()
+    assert torch.allclose(trap - mean, (share - 1) * (beta / (1 - beta)).sqrt() * estimate.eps, rtol=1e-6, atol=1e-9)
+    assert torch.allclose(trap[0], mean[0], rtol=1e-9)
+    assert ((trap - mean).abs().amax(1) > 1e-3)[1:].float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_time_before_is_the_tables_own_one_step_earlier_in_any_precision(name):
+    corruption = corruption_of(name)
+    t, steps = steps_of(corruption.schedule)[0], corruption.schedule.steps
+    expected = torch.arange(steps, dtype=torch.float64) / steps
+    assert torch.equal(corruption.before(t), expected)
+    assert torch.equal(corruption.before(t.float()), expected)
+    assert corruption.before(t[:1]).item() == 0
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_in_continuous_time_there_are_no_kinds_of_a_step(kind):
+    t = torch.tensor([0.5], dtype=torch.float64)
+    with pytest.raises(EbbtideError, match=r"continuous time.*--schedule.steps"):
+        corruption_of("cosine").pair(kind, t)
+    with pytest.raises(EbbtideError, match="continuous time"):
+        corruption_of("cosine").before(t)
 
 
 def test_bits_left_are_the_closed_form_in_high_precision(corruption):

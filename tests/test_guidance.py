@@ -3,7 +3,7 @@
 import torch
 
 from ebbtide.corruptions import GaussianCorruption
-from ebbtide.denoisers import FiniteOracle, GaussianDenoiser, GaussianOracle
+from ebbtide.denoisers import FiniteOracle, GaussianDenoiser, GaussianOracle, VarianceDenoiser, VarianceEstimate, decode
 from ebbtide.guidance import Clipped
 from parts import COSINE, noise
 
@@ -37,3 +37,15 @@ def test_a_wrapped_denoiser_is_one_and_clipping_twice_is_clipping_once():
     assert isinstance(once, GaussianDenoiser)
     assert once.corruption is CORRUPTION
     assert torch.equal(Clipped(once)(XT, T).eps, once(XT, T).eps)
+
+
+def test_a_clipped_estimate_still_says_where_the_variance_lies():
+    answer = noise(8, 4, seed=3)
+    plain = VarianceDenoiser(lambda x, t, condition: answer, CORRUPTION)(XT, T)
+    clipped = Clipped(VarianceDenoiser(lambda x, t, condition: answer, CORRUPTION))(XT, T)
+    assert isinstance(clipped, VarianceEstimate)
+    assert torch.equal(clipped.share, plain.share)
+    assert torch.equal(clipped.x0, plain.x0.clip(-1, 1))
+    assert not torch.equal(clipped.x0, plain.x0)
+    s, t = CORRUPTION.level(T / 2), CORRUPTION.level(T)
+    assert torch.equal(decode(clipped, s, t, "learned").variances, decode(plain, s, t, "learned").variances)

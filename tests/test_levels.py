@@ -6,9 +6,10 @@ import mpmath
 import pytest
 import torch
 
-from ebbtide.gaussian import Spherical
+from ebbtide.gaussian import Gaussian, Spherical
 from ebbtide.levels import (
     KINDS,
+    STEP_KINDS,
     Level,
     Pair,
     along,
@@ -17,6 +18,7 @@ from ebbtide.levels import (
     forward_step,
     posterior,
     share_of_noise_replaced,
+    step_pair,
     weight_between,
 )
 from parts import noise
@@ -163,6 +165,49 @@ def test_a_step_to_clean_data_leaves_nothing_over():
     first = forward_step(X0, clean, LEVEL)
     assert torch.allclose(first.mean, along(LEVEL.alpha, X0) * X0)
     assert torch.allclose(first.variances.flatten(), LEVEL.sigma.square(), rtol=1e-13)
+
+
+def test_the_previous_latent_is_expected_at_the_mean_of_the_posterior():
+    """In both of its forms: from xt and x0, and from the noise (D1, D5)."""
+    xt = NOISIER.mix(X0, EPS)
+    a, b = step_pair("previous", LEVEL, NOISIER)
+    expected = along(a, X0) * X0 + along(b, EPS) * EPS
+    assert torch.allclose(expected, posterior(xt, X0, LEVEL, NOISIER).mean, rtol=1e-9, atol=1e-11)
+
+
+def test_both_targets_of_a_step_are_found_by_conditioning_on_xt():
+    """Given x0, (xs, eps_step, xt) is affine in two noises, so E[y | xt] = E y + Cov(y, xt) / Var xt (xt - E xt)."""
+    for i in range(29):
+        s, t = (Level(level.alpha[i], level.sigma[i]) for level in (LEVEL, NOISIER))
+        ratio = t.alpha / s.alpha
+        beta = t.sigma**2 - (ratio * s.sigma) ** 2
+        zero, one = torch.zeros(()).double(), torch.ones(()).double()
+        rows = [[s.sigma, zero], [zero, one], [ratio * s.sigma, beta.sqrt()]]
+        matrix = torch.stack([torch.stack(row) for row in rows])
+        x0, eps = X0[i, 0, :1], EPS[i, 0, :1]
+        noises = Gaussian(torch.zeros(2, dtype=torch.float64), Spherical(one))
+        joint = noises.affine(matrix, torch.stack([s.alpha, zero, t.alpha]) * x0)
+        gain = joint.covariance.matrix[:2, 2] / joint.covariance.matrix[2, 2]
+        expected = joint.mean[:2] + gain * (t.mix(x0, eps) - joint.mean[2])
+        for kind, value in zip(("previous", "step_noise"), expected, strict=True):
+            a, b = step_pair(kind, s, t)
+            assert (a * x0 + b * eps).item() == pytest.approx(value.item(), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_the_step_from_clean_data_is_the_whole_way(kind):
+    """The previous latent is x0 and the noise of the step is all noise."""
+    clean = Level(torch.ones(29, dtype=torch.float64), torch.zeros(29, dtype=torch.float64))
+    a, b = step_pair(kind, clean, LEVEL)
+    whole = LEVEL.pair("x0" if kind == "previous" else "eps")
+    assert torch.equal(a, whole.a)
+    assert torch.equal(b, whole.b)
+
+
+@pytest.mark.parametrize("kind", STEP_KINDS)
+def test_one_level_alone_knows_no_step(kind):
+    with pytest.raises(ValueError, match=f"{kind}.*corruption.pair"):
+        LEVEL.pair(kind)
 
 
 @pytest.mark.parametrize("sd", [0.5, 1.0, 2.0])

@@ -36,7 +36,10 @@ def test_the_floor_plan_names_every_room():
     assert not missing
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/lectures.md", "docs/fashion.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "docs/architecture.md", "docs/lectures.md", "docs/fashion.md", "docs/speed.md", "docs/objectives.md"],
+)
 def test_every_file_that_a_page_names_exists(page):
     text = (ROOT / page).read_text()
     named = re.findall(r"`((?:tests|src|docs|benchmarks)/[\w./-]+)`", text)

@@ -1,4 +1,4 @@
-"""Grids that sampling walks down, and draws of t that training learns from."""
+"""Grids that sampling walks down, draws of t that training learns from, and the time of a level."""
 
 import math
 
@@ -11,10 +11,12 @@ from scipy.stats import kstest
 from ebbtide.errors import EbbtideError
 from ebbtide.schedules import (
     CosineSchedule,
+    FunctionSchedule,
+    InterpolatedSchedule,
     SigmoidSchedule,
     table,
 )
-from ebbtide.times import draw_times, nearest, uniform_grid
+from ebbtide.times import draw_times, nearest, time_of, uniform_grid
 from parts import SCHEDULES, SIGMAS, seeded
 
 WHOLE_COSINE = CosineSchedule(last_log_snr=-math.inf)
@@ -104,3 +106,49 @@ def test_the_order_of_times_is_independent_of_the_examples():
     for place in range(4):
         shares = torch.bincount(quarters[:, place].long() - 1, minlength=4) / trials
         assert (shares - 0.25).abs().max() < SIGMAS * (0.25 * 0.75 / trials) ** 0.5
+
+
+ENDLESS = {name: schedule for name, schedule in SCHEDULES.items() if schedule.steps is None} | {
+    "whole cosine": WHOLE_COSINE,
+    "whole sigmoid": WHOLE_SIGMOID,
+    "interpolated": InterpolatedSchedule(SCHEDULES["linear"]),
+    "uneven": InterpolatedSchedule(SCHEDULES["list"]),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_the_time_of_a_level_has_that_level(name):
+    schedule = ENDLESS[name]
+    t = torch.cat([torch.logspace(-30, -2, 15, dtype=torch.float64), torch.linspace(0.02, 0.999, 51)]).reshape(3, 22)
+    log_snr = schedule.level(t).log_snr
+    found = time_of(schedule, log_snr)
+    assert found.shape == t.shape
+    assert torch.allclose(schedule.level(found).log_snr, log_snr, rtol=1e-14, atol=1e-14)
+    # some levels keep the digits of a small t; others are found from a sum with t in it
+    known = 0.0 if name in ("normal", "interpolated", "uneven") else 1e-15
+    assert torch.allclose(found, t, rtol=1e-9, atol=known)
+
+
+def test_the_time_of_a_level_is_the_formulas():
+    line, log_snr = FunctionSchedule(lambda t: 10 - 20 * t), at([[9.0, 0.0], [-3.0, -9.5]])
+    assert torch.allclose(time_of(line, log_snr), (10 - log_snr) / 20, rtol=1e-13)
+    power = FunctionSchedule(lambda t: -3 * t.log())
+    assert torch.allclose(time_of(power, at([600.0, 90.0, 1e-3])), at([-200.0, -30.0, -1e-3 / 3]).exp(), rtol=1e-12)
+    assert time_of(line, at(0.0)).shape == ()
+
+
+def test_what_no_time_has_is_held_at_the_ends():
+    ends = at([math.inf, -16.0, -math.inf])
+    assert time_of(SCHEDULES["cosine"], ends).tolist() == [0, 1, 1]
+    # clean at 0 exactly, at 10 just after: what lies between has no time of its own
+    assert 0 <= time_of(FunctionSchedule(lambda t: 10 - 20 * t), at(11.0)) < 1e-300
+
+
+def test_a_flat_stretch_is_told_by_its_first_time():
+    stairs = FunctionSchedule(lambda t: 5 - 10 * (t * 4).ceil() / 4)
+    assert time_of(stairs, at(0.0)).item() == pytest.approx(0.25, abs=1e-15)
+
+
+def test_a_table_has_no_time_for_every_level():
+    with pytest.raises(ValueError, match="table of 8 steps"):
+        time_of(SCHEDULES["list"], at([0.0]))

@@ -17,11 +17,12 @@ from functools import cached_property
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ebbtide.errors import EbbtideError
 from ebbtide.gaussian import Gaussian, Spherical, kl, standard_normal
-from ebbtide.levels import Kind, Level, Pair, along, forward_step, posterior
+from ebbtide.levels import STEP_KINDS, Kind, Level, Pair, along, forward_step, posterior, step_pair
 from ebbtide.randomness import Randomness, normal
 from ebbtide.schedules import Schedule
 
@@ -73,8 +74,20 @@ class GaussianCorruption:
         return {}
 
     def pair(self, kind: Kind, t: Float[Tensor, "*batch"]) -> Pair:
-        """The two numbers (a, b) of a kind of prediction at t."""
+        """The two numbers (a, b) of a kind of prediction at t; kinds of a step are about the one from `before(t)`."""
+        if isinstance(kind, str) and kind in STEP_KINDS:
+            return step_pair(kind, self.level(self.before(t)), self.level(t))
         return self.level(t).pair(kind)
+
+    def before(self, t: Float[Tensor, "*batch"]) -> Float64[Tensor, "*batch"]:
+        """s = t - 1/T: where the step of a table that leads to t began."""
+        steps = self.schedule.steps
+        if steps is None:
+            raise EbbtideError(
+                "a kind of prediction about single steps came with a schedule in continuous time, which has none: "
+                "give it a table (--schedule.steps 1000)"
+            )
+        return ((t.double() * steps).round() - 1) / steps
 
     def marginal(self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Gaussian:
         """q(xt | x0) = N(alpha_t x0, sigma_t² I) (C2)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -31,4 +31,4 @@ class Clipped:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         estimate = self.denoiser(xt, t, condition)
-        return GaussianEstimate(xt, estimate.level, "x0", estimate.x0.clamp(self.low, self.high))
+        return replace(estimate, kind="x0", prediction=estimate.x0.clamp(self.low, self.high))

@@ -9,6 +9,8 @@ Everything a Gaussian decoder may be asked for is a x0 + b eps with two numbers 
     score  (0, -1/sigma)      grad log p_t(xt) = -E[eps | xt] / sigma
     v      (-sigma, alpha)    Salimans & Ho 2022, arXiv:2202.00512
 
+Two more are about the step s -> t: `previous` (xs) and `step_noise` (what was added in that step); see `step_pair`.
+
 xt is one linear equation in (x0, eps) and the prediction p is another, so each kind gives all the others. With
 det = alpha b - sigma a (items D2, D3, D6, D8 of docs/lectures.md):
 
@@ -30,8 +32,11 @@ from torch.nn.functional import logsigmoid
 
 from ebbtide.gaussian import Gaussian, Spherical
 
-KindName = Literal["x0", "eps", "score", "v"]
-KINDS: tuple[KindName, ...] = get_args(KindName)
+LevelKind = Literal["x0", "eps", "score", "v"]
+KINDS: tuple[LevelKind, ...] = get_args(LevelKind)
+StepKind = Literal["previous", "step_noise"]
+STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
+KindName = Literal["x0", "eps", "score", "v", "previous", "step_noise"]
 
 
 class Pair(NamedTuple):
@@ -92,8 +97,12 @@ class Level:
                 return Pair(zero, -1 / self.sigma)
             case "v":
                 return Pair(-self.sigma, self.alpha)
+            case "previous" | "step_noise":
+                raise ValueError(f"{kind!r} is about a step, not one level: ask corruption.pair({kind!r}, t)")
             case _:
-                raise ValueError(f"unknown kind of prediction {kind!r}: expected one of {', '.join(KINDS)}")
+                raise ValueError(
+                    f"unknown kind of prediction {kind!r}: expected one of {', '.join((*KINDS, *STEP_KINDS))}"
+                )
 
     @cached_property
     def thin(self) -> Level:
@@ -125,6 +134,24 @@ class Level:
         """alpha b - sigma a: how much the prediction says beyond xt (0: nothing)."""
         a, b = self.pair(kind)
         return self.alpha * b - self.sigma * a
+
+
+def step_pair(kind: StepKind, s: Level, t: Level) -> Pair:
+    """(a, b) of the two kinds that are about the step s -> t, xt = (alpha_t/alpha_s) xs + sqrt(beta) eps_step.
+
+        previous    (alpha_s, alpha_t sigma_s² / (alpha_s sigma_t))   E[xs | xt], the posterior's mean (items D1, D5)
+        step_noise  (0, sqrt(beta) / sigma_t)                         E[eps_step | xt] (item D4)
+
+    with beta = sigma_t² (1 - exp(λ_t - λ_s)). The noise of a step is not the noise of all steps: of eps, the share
+    sqrt(beta)/sigma_t is what xt still tells of eps_step.
+    """
+    match kind:
+        case "previous":
+            return Pair(s.alpha, (t.alpha / s.alpha) * s.sigma.square() / t.sigma)
+        case "step_noise":
+            return Pair(torch.zeros_like(t.alpha), share_of_noise_replaced(s, t).sqrt())
+        case _:
+            raise ValueError(f"unknown kind of step {kind!r}: expected one of {', '.join(STEP_KINDS)}")
 
 
 def along(coefficient: Tensor, x: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Times: grids that sampling walks down, and draws that training learns from. A table of T steps knows l/T only."""
+"""Times: grids that sampling walks down, draws that training learns from, the time of a level.
+
+A table of T steps knows l/T only.
+"""
 
 from __future__ import annotations
 
@@ -48,3 +51,22 @@ def draw_times(count: int, schedule: Schedule, generator: torch.Generator) -> Fl
     if schedule.steps is None:
         return t
     return (t * schedule.steps).ceil().clamp(min=1) / schedule.steps
+
+
+def time_of(schedule: Schedule, log_snr: Float64[Tensor, "*batch"]) -> Float64[Tensor, "*batch"]:
+    """The first t in [0, 1] at which a continuous schedule has fallen to this log-SNR; 1 where it never does.
+
+    The bits of float64, read as integers, are ordered as the numbers from 0 on are. So t is found like a word in a
+    dictionary, seven bits at a time (a bisection in 128 parts), to its last digit however small it is. Raises
+    ValueError for a table (see schedules.InterpolatedSchedule).
+    """
+    if schedule.steps is not None:
+        raise ValueError(f"a table of {schedule.steps} steps came, expected a schedule that knows every t")
+    target = log_snr.double().cpu().unsqueeze(-1)
+    last = torch.ones_like(target).view(torch.int64)
+    found = torch.zeros_like(last)
+    for shift in range(56, -1, -7):
+        before = found + (torch.arange(1, 128) << shift) - 1
+        above = schedule.level(before.minimum(last).view(torch.float64)).log_snr > target
+        found = found + ((above & (before < last)).sum(-1, keepdim=True) << shift)
+    return found.squeeze(-1).view(torch.float64)

@@ -11,6 +11,7 @@ import pytest
 
 import ebbtide
 from ebbtide.cli import main as main_module
+from ebbtide.cli.bits import BitsOptions
 from ebbtide.cli.main import COMMANDS
 from ebbtide.cli.restore import RestoreOptions
 from ebbtide.cli.sample import SampleOptions
@@ -22,6 +23,7 @@ from ebbtide.recipes.recipe import Recipe
 from trials import call, refusal
 
 OPTIONS = {
+    "bits": BitsOptions,
     "train": TrainOptions,
     "sample": SampleOptions,
     "restore": RestoreOptions,

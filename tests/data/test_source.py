@@ -74,13 +74,14 @@ def test_built_in_names(name, split):
     dataset = load(name, split=split, limit=50)
     assert dataset.name == name
     assert len(dataset) == 50
-    assert dataset.is_image is (name == "digits")
+    assert dataset.is_image is (name in ("digits", "dots"))
 
 
 def test_the_native_size_is_kept_where_there_is_one(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 20, 10), np.uint8))
     assert load(str(tmp_path / "a.npy")).event_shape == (1, 20, 10)
     assert load("digits").event_shape == (1, 8, 8)
+    assert load("dots").event_shape == (1, 3, 3)
     assert load("digits", size=16, limit=3).event_shape == (1, 16, 16)
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -98,6 +99,7 @@ def test_vectors_have_neither_size_nor_colour_nor_mirror():
     ("word", "expected"),
     [
         ("digit", "Did you mean digits"),
+        ("dot", "Did you mean dots"),
         ("swissroll", "Did you mean swiss-roll"),
         ("/no/such/path", "a folder of images"),
     ],

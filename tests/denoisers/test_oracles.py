@@ -56,6 +56,7 @@ def test_an_oracle_answers_in_the_type_it_is_asked_in(name, dtype):
     assert torch.allclose(answer.double(), ORACLES[name](x, at(0.5, 6)).x0, rtol=0, atol=1e-5)
 
 
+MEANS = torch.tensor([-1.0, 0.3, 2.0], dtype=torch.float64)
 LINE = {
     "gaussian": (
         GaussianOracle(MEAN[:1], torch.full((1, 1), 0.4, dtype=torch.float64), CORRUPTION),
@@ -64,9 +65,9 @@ LINE = {
         0.4**0.5,
     ),
     "mixture": (
-        MixtureOracle.spherical(WEIGHTS, torch.tensor([[-1.0], [0.3], [2.0]], dtype=torch.float64), 0.25, CORRUPTION),
+        MixtureOracle.spherical(WEIGHTS, MEANS.unsqueeze(1), 0.25, CORRUPTION),
         WEIGHTS.tolist(),
-        [-1.0, 0.3, 2.0],
+        MEANS.tolist(),
         0.25,
     ),
 }
@@ -74,7 +75,7 @@ LINE = {
 
 @pytest.mark.parametrize("t", [0.05, 0.3, 0.8])
 @pytest.mark.parametrize("name", LINE)
-def test_on_a_line_mean_and_density_are_those_of_quadrature(name, t):
+def test_on_a_line_mean_variance_and_density_are_those_of_quadrature(name, t):
     oracle, weights, means, std = LINE[name]
     level = CORRUPTION.level(torch.tensor(t, dtype=torch.float64))
     x0 = torch.linspace(-8, 8, 20001, dtype=torch.float64)
@@ -86,6 +87,8 @@ def test_on_a_line_mean_and_density_are_those_of_quadrature(name, t):
     density = joint.sum(1) * (x0[1] - x0[0]) / (2 * torch.pi)
     log_prob = oracle.log_prob(xt, torch.tensor(t, dtype=torch.float64))
     assert torch.allclose(log_prob, density.log(), rtol=1e-9, atol=1e-10)
+    variance = (joint * (x0 - mean.unsqueeze(1)).square()).sum(1) / joint.sum(1)
+    assert torch.allclose(oracle.covariance(xt, at(t, 4)).flatten(), variance, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("t", [0.1, 0.6, 1.0])
@@ -106,6 +109,69 @@ def test_the_finite_oracle_is_bayes_rule_over_its_points(t):
     assert torch.allclose(log_prob, likelihoods.mean(1).log(), rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("t", [0.01, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("name", ORACLES)
+def test_the_covariance_is_the_jacobian_of_the_mean_times_sigma_squared_over_alpha(name, t):
+    """The second identity of Tweedie: two derivatives of one log-normaliser, by alpha xt / sigma²."""
+    oracle, x = ORACLES[name], noise(3, 3, seed=3)
+    level = CORRUPTION.level(torch.tensor(t, dtype=torch.float64))
+    slopes = torch.stack([torch.func.jacrev(lambda one: oracle(one.unsqueeze(0), at(t, 1)).x0[0])(row) for row in x])
+    want = level.sigma.square() / level.alpha * slopes
+    assert torch.allclose(oracle.covariance(x, at(t, 3)), want, rtol=1e-7, atol=1e-10)
+
+
+SPREAD = {
+    **{name: oracle for name, (oracle, _, _, _) in LINE.items()},
+    "finite": FiniteOracle(torch.tensor([[-1.0], [0.2], [0.5], [2.0]], dtype=torch.float64), CORRUPTION),
+}
+
+
+@pytest.mark.parametrize("t", [0.05, 0.4, 0.9])
+@pytest.mark.parametrize("name", SPREAD)
+def test_what_is_explained_and_what_is_not_are_all_the_variance(name, t):
+    """Var x0 = E Var(x0 | xt) + Var E(x0 | xt)."""
+    oracle, time = SPREAD[name], torch.tensor(t, dtype=torch.float64)
+    total = {
+        "gaussian": 0.4,
+        "mixture": float((WEIGHTS * MEANS.square()).sum() - (WEIGHTS * MEANS).sum() ** 2) + 0.25**2,
+        "finite": float(SPREAD["finite"].points.var(correction=0)),
+    }[name]
+    xt = torch.linspace(-12, 12, 20001, dtype=torch.float64).unsqueeze(1)
+    mass = oracle.log_prob(xt, time).exp() * (xt[1] - xt[0])
+    left, mean = oracle.covariance(xt, at(t, 20001)).flatten(), oracle(xt, at(t, 20001)).x0.flatten()
+    explained = mass @ mean.square() - (mass @ mean) ** 2
+    assert float(mass @ left + explained) == pytest.approx(total, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_covariances_hold_each_their_own_time_and_are_symmetric_and_not_negative(name):
+    oracle, x, t = ORACLES[name], noise(4, 3, seed=3), torch.tensor([0.9, 0.01, 0.3, 1.0], dtype=torch.float64)
+    together = oracle.covariance(x, t)
+    alone = torch.cat([oracle.covariance(x[i : i + 1], t[i : i + 1]) for i in range(4)])
+    assert torch.allclose(together, alone, rtol=1e-10, atol=1e-14)
+    assert torch.allclose(together, together.mT, rtol=1e-10, atol=1e-14)
+    assert float(torch.linalg.eigvalsh(together).min()) > -1e-12
+    same = oracle.covariance(x, at(0.3, 4))
+    assert torch.allclose(same[2], together[2], rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "singular"])
+def test_without_noise_nothing_is_left_to_know_and_at_its_end_all_of_it(name):
+    oracle, x = ORACLES[name], noise(2, 3, seed=3)
+    assert torch.equal(oracle.covariance(x, at(0.0, 2)), torch.zeros(2, 3, 3, dtype=torch.float64))
+    assert torch.allclose(oracle.covariance(x, at(1.0, 2)), oracle.matrix, rtol=1e-4, atol=1e-5)
+
+
+def test_the_covariance_of_an_image_is_that_of_its_numbers_in_the_type_of_the_oracle():
+    x, points = noise(5, 1, 2, 3, seed=3), noise(4, 1, 2, 3, seed=1)
+    wide = FiniteOracle(points, CORRUPTION).covariance(x, at(0.4, 5))
+    assert torch.equal(wide, FiniteOracle(points.flatten(1), CORRUPTION).covariance(x.flatten(1), at(0.4, 5)))
+    narrow = FiniteOracle(points.float(), CORRUPTION).covariance(x, at(0.4, 5))
+    assert narrow.dtype == torch.float32
+    assert torch.allclose(narrow.double(), wide, rtol=0, atol=1e-5)
+    assert ORACLES["gaussian"].covariance(x[:, 0, 0].float(), at(0.4, 5)).dtype == torch.float64
+
+
 @pytest.mark.parametrize("t", [0.1, 0.6, 1.0])
 def test_points_are_a_mixture_without_width_and_one_component_is_a_gaussian(t):
     x, time = noise(5, 3, seed=3), torch.tensor(t, dtype=torch.float64)
@@ -113,6 +179,7 @@ def test_points_are_a_mixture_without_width_and_one_component_is_a_gaussian(t):
     finite, mixture = ORACLES["finite"], MixtureOracle.spherical(even, POINTS, 0.0, CORRUPTION)
     assert torch.allclose(finite(x, at(t, 5)).x0, mixture(x, at(t, 5)).x0, rtol=1e-9, atol=1e-11)
     assert torch.allclose(finite.log_prob(x, time), mixture.log_prob(x, time), rtol=0, atol=1e-11)
+    assert torch.allclose(finite.covariance(x, at(t, 5)), mixture.covariance(x, at(t, 5)), rtol=1e-9, atol=1e-11)
     gaussian = ORACLES["gaussian"]
     single = MixtureOracle(torch.ones(1, dtype=torch.float64), (gaussian,))
     assert torch.allclose(single(x, at(t, 5)).x0, gaussian(x, at(t, 5)).x0, rtol=1e-12)

@@ -22,7 +22,7 @@ FLOORS = [
     {"networks", "data"},
     {"denoisers"},
     {"guidance"},
-    {"samplers"},
+    {"samplers", "likelihood"},
     {"objectives"},
     {"training"},
     {"evaluation"},

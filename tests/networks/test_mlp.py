@@ -58,7 +58,21 @@ def test_every_weight_takes_part():
     assert [name for name, weight in network.named_parameters() if not weight.grad.any()] == []
 
 
-@pytest.mark.parametrize("wrong", [{"width": 1}, {"depth": 0}, {"dropout": 1.0}, {"classes": -1}])
+def test_several_outputs_follow_one_another():
+    """The last layer alone is larger; with the first half of it, the network is the one with a single output."""
+    several, single = perturbed(small(outputs=2)), small().eval()
+    assert (small(outputs=2)(X, T, Condition()) == 0).all()
+    out = several(X, T, Condition())
+    assert out.shape == (4, 6)
+    for half in range(2):
+        weights = dict(several.state_dict())
+        for name in ("last.weight", "last.bias"):
+            weights[name] = weights[name][3 * half : 3 * half + 3]
+        single.load_state_dict(weights)
+        assert torch.allclose(out[:, 3 * half : 3 * half + 3], single(X, T, Condition()), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"width": 1}, {"depth": 0}, {"dropout": 1.0}, {"classes": -1}, {"outputs": 0}])
 def test_networks_that_cannot_be_are_refused(wrong):
     with pytest.raises(EbbtideError, match="came"):
         small(**wrong)

@@ -130,6 +130,23 @@ def test_patches_fold_and_unfold_without_mixing_images_up(patch):
     assert torch.allclose(fold(out, patch), inner(fold(x, patch), t, Condition()), atol=1e-5)
 
 
+@pytest.mark.parametrize("patch", [1, 2])
+def test_several_outputs_are_groups_of_channels_one_after_another(patch):
+    """The last layer alone is larger; with the first third of it, the network is the one with a single output."""
+    several, single = perturbed(small(patch=patch, outputs=3)), small(patch=patch).eval()
+    assert (small(patch=patch, outputs=3)(images(1, 2, 4, 4), times(1), Condition()) == 0).all()
+    x, t = images(2, 2, 6, 4), times(2)
+    out = several(x, t, Condition())
+    assert out.shape == (2, 6, 6, 4)
+    weights = single.state_dict()
+    for third in range(3):
+        rows = slice(third * 2 * patch**2, (third + 1) * 2 * patch**2)
+        single.load_state_dict(
+            {name: w if w.shape == weights[name].shape else w[rows] for name, w in several.state_dict().items()}
+        )
+        assert torch.allclose(out[:, 2 * third : 2 * third + 2], single(x, t, Condition()), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -144,6 +161,7 @@ def test_patches_fold_and_unfold_without_mixing_images_up(patch):
         {"dropout": -0.1},
         {"classes": -1},
         {"patch": 0},
+        {"outputs": 0},
     ],
 )
 def test_networks_that_cannot_be_are_refused(wrong):

@@ -7,7 +7,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from ebbtide.corruptions import GaussianCorruption
-from ebbtide.denoisers import NetworkDenoiser
+from ebbtide.denoisers import NetworkDenoiser, decode
 from ebbtide.samplers import Ancestral, Ddim
 from ebbtide.schedules import CosineSchedule, discretised, linear_schedule
 from parts import noise, seeded
@@ -61,7 +61,8 @@ def test_one_ancestral_step_has_the_same_mean_and_variance(name, kind, size, var
     theirs = scheduler_of(DDPMScheduler, name, variance_type=size, prediction_type=kind)
     denoiser = denoiser_of(name, kind, PREDICTION)
     estimate = denoiser(XT, time(index))
-    law = Ancestral(variance=variance).law(denoiser, estimate.x0, estimate.eps, time(index), time(index - 1))
+    level = denoiser.corruption.level
+    law = decode(estimate, level(time(index - 1)), level(time(index)), variance)
     step = theirs.step(PREDICTION, index, XT, generator=seeded(4)).prev_sample
     drawn = torch.randn(SHAPE, generator=seeded(4), dtype=torch.float64)
     expected = law.mean + law.variances.sqrt() * drawn if index else law.mean

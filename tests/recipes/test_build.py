@@ -9,7 +9,7 @@ from ebbtide.conditions import Condition
 from ebbtide.errors import EbbtideError
 from ebbtide.guidance import Clipped
 from ebbtide.levels import KINDS
-from ebbtide.networks import Mlp, UNet
+from ebbtide.networks import Mlp, UNet, UpsideDown
 from ebbtide.recipes.build import (
     build_data,
     build_network,
@@ -105,6 +105,28 @@ def test_auto_takes_a_unet_for_images_and_an_mlp_for_vectors():
 def test_a_network_for_another_kind_of_data_is_refused(name, shape):
     with pytest.raises(EbbtideError, match="unet wants images, mlp vectors"):
         build_network(replace(SMALL, name=name), shape, 0, 0)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 3, 3)])
+def test_an_upside_down_network_takes_vectors_and_images_and_all_its_options(shape):
+    recipe = replace(SMALL, name="upside-down")
+    plain = build_network(recipe, shape, 0, 0)
+    assert isinstance(plain, UpsideDown)
+    for changed in ({"width": 32}, {"depth": 2}, {"dropout": 0.5}):
+        assert str(build_network(replace(recipe, **changed), shape, 0, 0)) != str(plain)
+    assert build_network(recipe, shape, 3, 0).embedding.classes == 3
+
+
+def test_an_upside_down_network_is_no_choice_for_examples_that_it_cannot_widen():
+    with pytest.raises(EbbtideError, match="width=16 came for examples of 64 numbers"):
+        build_network(replace(SMALL, name="upside-down"), (1, 8, 8), 0, 0)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("unet", (1, 8, 8)), ("mlp", (2,)), ("upside-down", (2, 2, 2))])
+def test_a_network_of_several_outputs_answers_with_as_many_times_the_channels(name, shape):
+    network = build_network(replace(SMALL, name=name), shape, 0, 0, outputs=2)
+    answer = network(torch.zeros(3, *shape), torch.ones(3), Condition())
+    assert answer.shape == (3, 2 * shape[0], *shape[1:])
 
 
 def test_a_patch_must_divide_the_picture():

@@ -12,7 +12,7 @@ from ebbtide.recipes.cost import Cost, cost_of, duration, expectation, images_a_
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import TrainingRecipe
 
-SMALL = ("digits", "images", "fashion", "cifar10", "faces64", "moons")
+SMALL = ("digits", "images", "fashion", "cifar10", "faces64", "moons", "dots")
 
 
 @pytest.mark.parametrize("name", SMALL)

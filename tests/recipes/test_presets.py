@@ -29,8 +29,7 @@ def test_it_is_found_by_its_name_and_is_within_all_bounds(name):
 def test_its_parts_fit_together(name):
     """One loss and one sampling step on an example of the shape that it is meant for."""
     recipe = find_recipe(name)
-    points = recipe.data.source in ("swiss-roll", "moons", "mixture")
-    shape = (2,) if points else (1, recipe.data.size or 28, recipe.data.size or 28)
+    shape = PRESETS[name].shape
     schedule = build_schedule(recipe.schedule)
     objective = build_objective(recipe.objective, schedule)
     network = build_network(recipe.network, shape, 10, seed=0)

@@ -67,7 +67,7 @@ RECIPES = st.builds(
     ),
     network=st.builds(
         NetworkRecipe,
-        name=st.sampled_from(["auto", "unet", "mlp"]),
+        name=st.sampled_from(["auto", "unet", "mlp", "upside-down"]),
         multipliers=st.lists(WHOLE, max_size=4).map(tuple),
         attention=st.lists(st.booleans(), max_size=4).map(tuple),
         dropout=st.floats(0, 0.99),

@@ -8,7 +8,7 @@ import torch
 from scipy.integrate import solve_ivp
 
 from ebbtide.corruptions import GaussianCorruption
-from ebbtide.denoisers import FiniteOracle, GaussianOracle, MixtureOracle
+from ebbtide.denoisers import FiniteOracle, GaussianOracle, MixtureOracle, VarianceDenoiser
 from ebbtide.errors import EbbtideError
 from ebbtide.samplers import Ancestral, Ddim, final, sample
 from ebbtide.schedules import linear_schedule
@@ -17,7 +17,7 @@ from parts import COSINE, SIGMAS, affine_of, covariance, noise, noise_is, seeded
 
 CORRUPTION = GaussianCorruption(COSINE)
 EYE = torch.eye(2, dtype=torch.float64)
-POSTERIOR, STEP = Ancestral(variance="posterior"), Ancestral(variance="step")
+POSTERIOR, STEP, LEARNED = (Ancestral(variance=variance) for variance in ("posterior", "step", "learned"))
 ALL = {"posterior": POSTERIOR, "step": STEP, "eta 0": Ddim(0.0), "eta 0.6": Ddim(0.6), "eta 1": Ddim(1.0)}
 
 
@@ -133,6 +133,48 @@ def test_between_the_extremes_the_true_variance_lies_between_the_fixed_ones(spre
     t, s = torch.tensor([t, s], dtype=torch.float64)
     low, high = (affine_of(stepping(sampler, oracle, t, s), 1)[2] for sampler in (POSTERIOR, STEP))
     assert low < reverse(oracle, t, s)[2] < high
+
+
+def learned(oracle, share):
+    """A network that knows the oracle's eps, and the same share of the variance everywhere."""
+
+    def network(x, t, condition):
+        return torch.cat([oracle(x, t).eps, torch.full_like(x, 2 * share - 1)], 1)
+
+    return VarianceDenoiser(network, oracle.corruption)
+
+
+@pytest.mark.parametrize(("t", "s"), TIMES)
+@pytest.mark.parametrize("spread", [0.1, 0.5, 0.9])
+def test_a_learned_variance_is_sampled_with_and_may_be_the_true_one(spread, t, s):
+    oracle = GaussianOracle(
+        torch.zeros(1, dtype=torch.float64), torch.full((1, 1), spread, dtype=torch.float64), CORRUPTION
+    )
+    t, s = torch.tensor([t, s], dtype=torch.float64)
+    low, high = (affine_of(stepping(sampler, oracle, t, s), 1)[2] for sampler in (POSTERIOR, STEP))
+    for share in (-0.5, 0.0, 0.3, 1.0):
+        found = affine_of(stepping(LEARNED, learned(oracle, share), t, s), 1)[2]
+        assert torch.allclose(found, high**share * low ** (1 - share), rtol=1e-8)
+    true_scale, true_shift, true_added = reverse(oracle, t, s)
+    share = ((true_added / low).log() / (high / low).log()).item()
+    scale, shift, added = affine_of(stepping(LEARNED, learned(oracle, share), t, s), 1)
+    assert torch.allclose(scale[0], true_scale, rtol=1e-8, atol=1e-10)
+    assert torch.allclose(shift, true_shift, rtol=1e-8, atol=1e-10)
+    assert torch.allclose(added, true_added, rtol=1e-7)
+
+
+def test_a_learned_variance_is_not_asked_of_a_network_without_one():
+    with pytest.raises(EbbtideError, match="learned"):
+        stepping(LEARNED, MIXTURE, *torch.tensor([0.5, 0.4], dtype=torch.float64))(noise(3, 2))
+
+
+def test_the_last_step_with_a_learned_variance_has_no_noise():
+    t, s = torch.tensor([0.3, 0.0], dtype=torch.float64)
+    x = noise(4, 2)
+    with noise_is(1e6):
+        assert torch.equal(
+            stepping(LEARNED, learned(MIXTURE, 0.7), t, s)(x), stepping(POSTERIOR, learned(MIXTURE, 0.7), t, s)(x)
+        )
 
 
 MIXTURE = MixtureOracle.spherical(

@@ -15,6 +15,7 @@ COMMANDS = {
         "ebbtide.cli.restore",
         "noise real pictures and bring them back: ebbtide restore RUN a.png --level 0.5",
     ),
+    "bits": ("ebbtide.cli.bits", "what an example costs, in bits: ebbtide bits RUN"),
     "info": ("ebbtide.cli.show", "what a run is and how far it came: ebbtide info RUN"),
     "report": ("ebbtide.cli.show", "one HTML page about a run: ebbtide report RUN"),
 }

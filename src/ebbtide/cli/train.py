@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.errors import require
+from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_objective
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import open_run
@@ -34,8 +35,8 @@ class TrainOptions:
     """Learn from data. Every field of the recipe is an option too; the defaults shown are those of the preset."""
 
     data: str | None = None
-    """What to learn from: digits, swiss-roll, moons, mixture, a folder of images or IDX files, an .npy, .npz or IDX
-    file, or hf:NAME. None: the preset's own."""
+    """What to learn from: digits, dots, swiss-roll, moons, mixture, a folder of images or IDX files, an .npy, .npz or
+    IDX file, or hf:NAME. None: the preset's own."""
     out: Path | None = None
     """The run's folder; None: runs/ and the recipe's name."""
     steps: int | None = None
@@ -44,6 +45,8 @@ class TrainOptions:
     """Stop after this much time; the learning rate falls to zero as it ends."""
     seed: int | None = None
     """All randomness of the run; None: the preset's."""
+    objective: ObjectiveName | None = None
+    """The loss, by name (the list is above); None: as the fields --objective.... say."""
     resume: bool = False
     """Go on from the newest checkpoint of --out, exactly as if training had never stopped."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
@@ -67,12 +70,13 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:
-    return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), presets_in_words())
+    about = f"{presets_in_words()}\n\n{objectives_in_words()}"
+    return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), about)
 
 
 def presets_in_words() -> str:
     """The presets, a line each."""
-    return "\n".join(["presets:", *(f"  {name:12}{preset.about}" for name, preset in PRESETS.items())])
+    return "\n".join(["presets:", *(f"  {name:17}{preset.about}" for name, preset in PRESETS.items())])
 
 
 def _base(arguments: Sequence[str]) -> Recipe:
@@ -110,6 +114,8 @@ def _chosen(options: TrainOptions) -> Recipe:
     if options.seed is not None:
         training = replace(training, seed=options.seed)
     data = recipe.data if options.data is None else replace(recipe.data, source=options.data)
+    if options.objective is not None:
+        recipe = with_objective(recipe, options.objective)
     return check(replace(recipe, training=training, data=data))
 
 

@@ -11,6 +11,7 @@ from ebbtide.data.arrays import load_arrays
 from ebbtide.data.colour import COLOURS, Colour, recolour
 from ebbtide.data.dataset import SIGNED, Dataset, ValueRange, spread
 from ebbtide.data.digits import load_digits
+from ebbtide.data.dots import load_dots
 from ebbtide.data.folder import load_folder
 from ebbtide.data.hub import is_saved_dataset, load_hub, load_hub_path
 from ebbtide.data.idx import find_idx, is_idx, load_idx_file, load_idx_folder
@@ -19,7 +20,7 @@ from ebbtide.data.toys import TOYS, load_toy
 from ebbtide.errors import EbbtideError, near_misses, require
 
 Split = Literal["train", "test"]
-BUILT_IN = ("digits", *TOYS)
+BUILT_IN = ("digits", "dots", *TOYS)
 DEFAULT_SIZE = 32
 KINDS = (
     "a folder of images, a folder with IDX files (MNIST), an IDX, .npy, .npz or .parquet file, "
@@ -40,7 +41,7 @@ def load(
 ) -> Dataset:
     """What `source` names: one of BUILT_IN, a path (see KINDS), or hf:NAME for a dataset of the Hugging Face hub.
 
-    size: height and width in pixels; None keeps digits, IDX files and arrays as they are and takes 32 for the rest.
+    size: height and width in pixels; None keeps what is built in, IDX files and arrays as they are, and takes 32 else.
     colour: "grey" for one channel, "rgb" for three; "auto" keeps what arrays have, and takes one channel for pictures
         if all of them are grey.
     flip: mirror images at random in batch(). labels: False drops the labels.
@@ -82,6 +83,8 @@ def _load_whole(source: str, split: Split) -> Dataset:
     """Sources that are arrays already."""
     if source == "digits":
         return load_digits(split)
+    if source == "dots":
+        return load_dots(split)
     if source in TOYS:
         return load_toy(cast(Literal["swiss-roll", "moons", "mixture"], source), split)
     path = Path(source).expanduser()

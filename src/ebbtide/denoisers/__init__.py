@@ -1,10 +1,12 @@
 """What was there: Denoiser (xt, t, condition) -> Estimate, whether a network, an oracle or a wrapper around either."""
 
-from ebbtide.denoisers.estimate import Denoiser, Estimate, GaussianDenoiser, GaussianEstimate
-from ebbtide.denoisers.network import NetworkDenoiser
+from ebbtide.denoisers.decoder import VARIANCES, Variance, decode, decode_exactly
+from ebbtide.denoisers.estimate import Denoiser, Estimate, GaussianDenoiser, GaussianEstimate, VarianceEstimate
+from ebbtide.denoisers.network import NetworkDenoiser, VarianceDenoiser
 from ebbtide.denoisers.oracles import FiniteOracle, GaussianOracle, MixtureOracle
 
 __all__ = [
+    "VARIANCES",
     "Denoiser",
     "Estimate",
     "FiniteOracle",
@@ -13,4 +15,9 @@ __all__ = [
     "GaussianOracle",
     "MixtureOracle",
     "NetworkDenoiser",
+    "Variance",
+    "VarianceDenoiser",
+    "VarianceEstimate",
+    "decode",
+    "decode_exactly",
 ]

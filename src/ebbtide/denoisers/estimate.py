@@ -83,3 +83,14 @@ class GaussianEstimate:
     def v(self) -> Float[Tensor, "batch *event"]:
         """E[alpha eps - sigma x0 | xt]."""
         return self.as_("v")
+
+
+@dataclass(frozen=True)
+class VarianceEstimate(GaussianEstimate):
+    """An estimate that also says where the step's variance lies between its two fixed ones (item D7).
+
+    share: 0 for the posterior's variance, 1 for the forward step's, in between on a log scale (Nichol & Dhariwal 2021,
+    arXiv:2102.09672, eq. 15); a network is free to go beyond both.
+    """
+
+    share: Float[Tensor, "batch *event"]

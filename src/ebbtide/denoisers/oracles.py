@@ -3,6 +3,9 @@
 Each is a Denoiser like any other and knows the exact marginal p_t too, so every process, loss and sampler can be held
 against an exact answer before any network is trained. Data are tensors (batch, *event); inside, events are vectors
 and numbers have the precision of the oracle's own parameters; estimates come back in that of xt.
+
+Each knows the spread around its estimate as well, Cov[x0 | xt] over the flattened event, in its own precision; for any
+law of the data it is sigma²/alpha times the Jacobian of E[x0 | xt] by xt.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,9 +21,18 @@ from torch import Tensor
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
-from ebbtide.denoisers.estimate import GaussianEstimate
+from ebbtide.denoisers.estimate import GaussianDenoiser, GaussianEstimate
 from ebbtide.gaussian import Full, Gaussian, Spherical
 from ebbtide.levels import Level, along
+
+
+@runtime_checkable
+class Oracle(GaussianDenoiser, Protocol):
+    """A denoiser that also knows how far from its estimate the data may lie."""
+
+    def covariance(
+        self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch d d"]: ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,13 @@ class GaussianOracle:
         x0 = self._posterior_mean(xt.flatten(1).to(self.mean.dtype), level)
         return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
+    def covariance(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch d d"]:
+        """Cov[x0 | xt] = C - alpha² C (alpha² C + sigma² I)⁻¹ C, the same for every xt.
+
+        In the eigenbasis of C: v sigma² / (alpha² v + sigma²), which is 0 where v or sigma is.
+        """
+        return self._posterior_covariance(self.corruption.level(t).thin).expand(xt.shape[0], -1, -1)
+
     def marginal(self, t: Float[Tensor, ""]) -> Gaussian:
         """p_t = N(alpha m, alpha² C + sigma² I) at one time."""
         level = self.corruption.level(t)
@@ -65,6 +85,13 @@ class GaussianOracle:
         # Where neither data nor noise varies, the mean is all there is to say.
         gain = torch.where(spread > 0, alpha * values / spread, 0.0)
         return self.mean + ((flat - alpha * self.mean) @ vectors * gain) @ vectors.mT
+
+    def _posterior_covariance(self, level: Level) -> Tensor:
+        values, vectors = self._basis
+        signal, noise = along(level.alpha, self.matrix[:1]).square(), along(level.sigma, self.matrix[:1]).square()
+        spread = signal * values + noise
+        left = torch.where(spread > 0, noise * values / spread, 0.0)
+        return (vectors * left.unsqueeze(1)) @ vectors.mT
 
 
 @dataclass(frozen=True)
@@ -97,16 +124,31 @@ class MixtureOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        flat = xt.flatten(1).to(self.weights.dtype)
-        share = self._joint_log_prob(flat, level).softmax(0)
-        x0 = sum(r.unsqueeze(1) * c._posterior_mean(flat, level) for r, c in zip(share, self.components, strict=True))
-        assert isinstance(x0, Tensor)
+        share, means = self._posterior(xt.flatten(1).to(self.weights.dtype), level)
+        x0 = (share.unsqueeze(2) * means).sum(0)
         return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
+
+    def covariance(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch d d"]:
+        """Cov[x0 | xt] = sum_k r_k (S_k + (m_k - m)(m_k - m)ᵀ): within the components and between them.
+
+        r_k: responsibilities at xt; m_k, S_k: mean and covariance of x0 given xt and k; m = sum_k r_k m_k = E[x0 | xt].
+        """
+        level = self.corruption.level(t)
+        share, means = self._posterior(xt.flatten(1).to(self.weights.dtype), level)
+        apart = means - (share.unsqueeze(2) * means).sum(0)
+        within = torch.stack([component._posterior_covariance(level) for component in self.components])
+        between = torch.einsum("kb,kbi,kbj->bij", share, apart, apart)
+        return torch.einsum("kb,kbij->bij", share, within) + between
 
     def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
         """log p_t(xt) in nats."""
         level = self.corruption.level(t.expand(xt.shape[0]))
         return self._joint_log_prob(xt.flatten(1).to(self.weights.dtype), level).logsumexp(0)
+
+    def _posterior(self, flat: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """The responsibilities at xt, (k, batch), and each component's E[x0 | xt, k], (k, batch, d)."""
+        means = torch.stack([component._posterior_mean(flat, level) for component in self.components])
+        return self._joint_log_prob(flat, level).softmax(0), means
 
     def _joint_log_prob(self, flat: Tensor, level: Level) -> Tensor:
         """log w_k + log p_t(xt | k), (k, batch)."""
@@ -141,6 +183,16 @@ class FiniteOracle:
         flat = xt.flatten(1).to(self.points.dtype)
         x0 = self._log_likelihood(flat, level).softmax(1) @ self.points.flatten(1)
         return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
+
+    def covariance(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch d d"]:
+        """Cov[x0 | xt] = sum_i w_i (x_i - m)(x_i - m)ᵀ for t > 0, with the weights w_i and m = E[x0 | xt].
+
+        Every example holds all points for itself: memory grows as batch * n * d.
+        """
+        flat, points = xt.flatten(1).to(self.points.dtype), self.points.flatten(1)
+        share = self._log_likelihood(flat, self.corruption.level(t)).softmax(1)
+        root = share.sqrt().unsqueeze(2) * (points - (share @ points).unsqueeze(1))
+        return root.mT @ root
 
     def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
         """log p_t(xt) in nats, for t > 0."""

@@ -60,7 +60,7 @@ def loss_figure(records: RecordList) -> "Figure":
     """
     steps, loss = series(records, "loss")
     require(len(loss) > 0, 'no "update" record has a finite "loss", so there is no loss curve to draw')
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = panels(1)
     mean = smoothed(loss)
     stride = math.ceil(len(loss) / LONGEST_CURVE)
     axes.plot(steps[::stride], loss[::stride], color=BLUE, alpha=0.3, linewidth=0.8, label="each record")
@@ -81,7 +81,7 @@ def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
     require(len(drawable) > 0, 'no "levels" record has a finite loss, so there is no loss against t to draw')
     *past, last = drawable
     chosen = [*evenly(past, earlier), last]
-    figure, (axes,) = _figure(1)
+    figure, (axes,) = panels(1)
     styles = [(0, (1, 1)), (0, (3, 1.5)), (0, (6, 1.5))]
     for index, record in enumerate(chosen):
         final = index == len(chosen) - 1
@@ -109,14 +109,14 @@ def rate_figure(records: RecordList) -> "Figure":
     Raises EbbtideError where both are missing.
     """
     rate, speed = series(records, "rate"), series(records, "images_per_second")
-    panels = [
+    shown = [
         (data, label, colour)
         for data, label, colour in ((rate, "learning rate", ORANGE), (speed, "images per second", GREEN))
         if len(data[0])
     ]
-    require(len(panels) > 0, 'no "update" record has a "rate" or "images_per_second" to draw')
-    figure, axes = _figure(len(panels))
-    for axis, ((steps, values), label, colour) in zip(axes, panels, strict=True):
+    require(len(shown) > 0, 'no "update" record has a "rate" or "images_per_second" to draw')
+    figure, axes = panels(len(shown))
+    for axis, ((steps, values), label, colour) in zip(axes, shown, strict=True):
         stride = math.ceil(len(steps) / LONGEST_CURVE)
         axis.plot(steps[::stride], values[::stride], color=colour, linewidth=1.6, **_dot(steps))
         axis.set(ylabel=label, ylim=(0, 1.1 * values.max() or 1))
@@ -136,7 +136,7 @@ def points_figure(sampled: Any, data: Any, names: tuple[str, str] = ("data", "sa
     low, high = clouds[0].min(axis=0), clouds[0].max(axis=0)
     margin = 0.15 * float((high - low).max()) or 1.0
     low, high = low - margin, high + margin
-    figure, axes = _figure(1, 2)
+    figure, axes = panels(1, 2)
     figure.set_figheight(0.6 * WIDTH)
     for axis, cloud, name, colour in zip(axes, clouds, names, (INK, BLUE), strict=True):
         inside = ((cloud >= low) & (cloud <= high)).all(axis=1)  # false for NaN
@@ -163,12 +163,12 @@ def evenly(things: Sequence[Any], count: int) -> list[Any]:
     return [things[place] for place in places]
 
 
-def _figure(rows: int, columns: int = 1) -> tuple["Figure", list["Axes"]]:
+def panels(rows: int, columns: int = 1, share: bool = True) -> tuple["Figure", list["Axes"]]:
     """An empty figure in the one style of this library, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    axes = list(figure.subplots(rows, columns, sharex=rows > 1, squeeze=False).flat)
+    axes = list(figure.subplots(rows, columns, sharex=share and rows > 1, squeeze=False).flat)
     for axis in axes:
         axis.grid(True, color=FAINT, linewidth=0.6)
         axis.set_axisbelow(True)

@@ -23,8 +23,7 @@ def zeroed(layer: nn.Module) -> nn.Module:
 class GroupNorm(nn.GroupNorm):
     """Group norm (Wu & He 2018, arXiv:1803.08494) computed in its weights' own precision, given back in the input's.
 
-    Sums are then exact, and on the CPU it is two to three times as fast as torch's bf16 kernel in channels-last; what
-    follows works on half as many bytes.
+    Sums are then exact, and what follows works on half as many bytes.
     """
 
     def forward(self, x: Float[Tensor, "batch channels *space"]) -> Float[Tensor, "batch channels *space"]:

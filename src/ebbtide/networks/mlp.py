@@ -12,21 +12,34 @@ from ebbtide.networks.layers import Embedding, zeroed
 
 
 class Mlp(nn.Module):
-    """Vectors in, vectors of the same length out: `depth` residual blocks of the given width, told time and label."""
+    """Vectors in, vectors of the same length out: `depth` residual blocks of the given width, told time and label.
 
-    def __init__(self, size: int, *, width: int = 128, depth: int = 3, dropout: float = 0.0, classes: int = 0) -> None:
+    outputs: the answer is this many times as long as x.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        width: int = 128,
+        depth: int = 3,
+        dropout: float = 0.0,
+        classes: int = 0,
+        outputs: int = 1,
+    ) -> None:
         super().__init__()
         require(width >= 2 and depth >= 1, f"width={width}, depth={depth} came, expected at least 2 and 1")
         require(0 <= dropout < 1, f"dropout={dropout} came, expected at least 0 and less than 1")
+        require(outputs >= 1, f"outputs={outputs} came, expected at least 1")
         self.embedding = Embedding(width, width, classes)
         self.first = nn.Linear(size, width)
         self.blocks = nn.ModuleList(_Block(width, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
-        self.last = zeroed(nn.Linear(width, size))
+        self.last = zeroed(nn.Linear(width, outputs * size))
 
     def forward(
         self, x: Float[Tensor, "batch d"], t: Float[Tensor, " batch"], condition: Condition
-    ) -> Float[Tensor, "batch d"]:
+    ) -> Float[Tensor, "batch answer"]:
         embedding = self.embedding(t, condition)
         h = self.first(x)
         for block in self.blocks:

@@ -77,6 +77,7 @@ class UNet(nn.Module):
     blocks: residual blocks a level on the way down, one more on the way up. attention: for each level, whether pixels
     attend to one another there. classes: labels that condition it (0: none).
     lean: less work than theirs: one norm a block, and on the way up channels narrow before pixels multiply.
+    outputs: the answer has this many times the channels of x.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         lean: bool = False,
         classes: int = 0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         require(channels >= 4, f"channels={channels} came, expected at least 4")
@@ -103,6 +105,7 @@ class UNet(nn.Module):
         )
         require(min(multipliers) >= 1, f"multipliers={tuple(multipliers)} came, expected each at least 1")
         require(0 <= dropout < 1, f"dropout={dropout} came, expected at least 0 and less than 1")
+        require(outputs >= 1, f"outputs={outputs} came, expected at least 1")
         self.patch = patch
         norms = 1 if lean else 2
         size, folded = 4 * channels, image_channels * patch**2
@@ -139,12 +142,12 @@ class UNet(nn.Module):
             width = narrow
 
         self.norm = group_norm(width)
-        self.last = zeroed(nn.Conv2d(width, folded, 3, padding=1))
+        self.last = zeroed(nn.Conv2d(width, outputs * folded, 3, padding=1))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"], t: Float[Tensor, " batch"], condition: Condition
-    ) -> Float[Tensor, "batch channels height width"]:
+    ) -> Float[Tensor, "batch answer height width"]:
         embedding = self.embedding(t, condition)
         folded = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
         skips = [self.first(folded.contiguous(memory_format=torch.channels_last))]

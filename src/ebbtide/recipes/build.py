@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never, cast
 
 import torch
 from torch import nn
@@ -15,8 +15,17 @@ from ebbtide.data import Dataset, ValueRange, load
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, require
 from ebbtide.guidance import Clipped
-from ebbtide.networks import Mlp, UNet
-from ebbtide.objectives import DenoisingObjective
+from ebbtide.levels import STEP_KINDS, StepKind
+from ebbtide.networks import Mlp, UNet, UpsideDown
+from ebbtide.objectives import (
+    BoundWeight,
+    DenoisingObjective,
+    GaussianObjective,
+    MinSnr,
+    StepObjective,
+    VarianceObjective,
+    Weight,
+)
 from ebbtide.randomness import seed_of
 from ebbtide.recipes.recipe import (
     DataRecipe,
@@ -102,15 +111,21 @@ def build_schedule(recipe: ScheduleRecipe) -> Schedule:
             assert_never(recipe.name)
 
 
-def build_network(recipe: NetworkRecipe, event_shape: Sequence[int], classes: int, seed: int) -> nn.Module:
-    """The network with its first weights, which the seed alone decides."""
+def build_network(
+    recipe: NetworkRecipe, event_shape: Sequence[int], classes: int, seed: int, outputs: int = 1
+) -> nn.Module:
+    """The network with its first weights, which the seed alone decides.
+
+    outputs: the answer has this many times the channels (the first axis) of an example.
+    """
     name = recipe.name
     if name == "auto":
         name = "unet" if len(event_shape) == 3 else "mlp"
-    expected = 3 if name == "unet" else 1
-    if len(event_shape) != expected:
+    expected = {"unet": (3,), "mlp": (1,), "upside-down": (1, 3)}[name]
+    if len(event_shape) not in expected:
         raise EbbtideError(
-            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet wants images, mlp vectors"
+            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet wants images, mlp vectors, "
+            "upside-down takes both"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
@@ -130,18 +145,57 @@ def build_network(recipe: NetworkRecipe, event_shape: Sequence[int], classes: in
                 dropout=recipe.dropout,
                 lean=recipe.lean,
                 classes=classes,
+                outputs=outputs,
             )
-        return Mlp(event_shape[0], width=recipe.width, depth=recipe.depth, dropout=recipe.dropout, classes=classes)
+        linear: dict[str, Any] = {"width": recipe.width, "depth": recipe.depth, "dropout": recipe.dropout}
+        if name == "mlp":
+            return Mlp(event_shape[0], **linear, classes=classes, outputs=outputs)
+        return UpsideDown(event_shape, **linear, classes=classes, outputs=outputs)
 
 
-def build_objective(recipe: ObjectiveRecipe, schedule: Schedule) -> DenoisingObjective:
+def build_objective(recipe: ObjectiveRecipe, schedule: Schedule) -> GaussianObjective:
     """What is minimised."""
-    return DenoisingObjective(
-        corruption=GaussianCorruption(schedule),
-        predicts=recipe.predicts,
-        measured=recipe.measured,
-        drop_condition=recipe.drop_labels,
+    of_steps = recipe.predicts in STEP_KINDS or recipe.measured in STEP_KINDS or recipe.variance == "learned"
+    what = f"objective.predicts={recipe.predicts!r}, measured={recipe.measured!r}, variance={recipe.variance!r}"
+    require(
+        schedule.steps is not None or not of_steps,
+        f"{what} came, which is about single steps, with a schedule in continuous time: give --schedule.steps 1000",
     )
+    common: dict[str, Any] = {"corruption": GaussianCorruption(schedule), "drop_condition": recipe.drop_labels}
+    if recipe.target == "sampled":
+        plain = recipe.weight == "none" and recipe.measured is None and recipe.variance == "fixed"
+        require(
+            plain and recipe.predicts in STEP_KINDS,
+            f"objective.target='sampled' came with {what}, weight={recipe.weight!r}: expected one of "
+            f"{' or '.join(STEP_KINDS)} predicted, and nothing else changed",
+        )
+        return StepObjective(predicts=cast(StepKind, recipe.predicts), **common)
+    measured, weight = recipe.measured, _weight(recipe)
+    if weight is not None:
+        require(
+            measured in (None, "x0"),
+            f"objective.weight={recipe.weight!r} came with measured={measured!r}: it weighs errors of x0",
+        )
+        measured = "x0"
+    kind = VarianceObjective if recipe.variance == "learned" else DenoisingObjective
+    return kind(predicts=recipe.predicts, measured=measured, weight=weight, **common)
+
+
+def _weight(recipe: ObjectiveRecipe) -> Weight | None:
+    match recipe.weight:
+        case "none":
+            return None
+        case "bound":
+            return BoundWeight()
+        case "min-snr":
+            return MinSnr()
+        case _:
+            assert_never(recipe.weight)
+
+
+def outputs_of(recipe: ObjectiveRecipe) -> int:
+    """How many times the data's channels the network gives."""
+    return 2 if recipe.variance == "learned" else 1
 
 
 def build_trainee(recipe: TrainingRecipe, network: nn.Module) -> Trainee:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ebbtide.conditions import Condition
-from ebbtide.recipes.build import build_network
+from ebbtide.recipes.build import build_network, outputs_of
 from ebbtide.recipes.recipe import Recipe, TrainingRecipe
 from ebbtide.training.machine import Precision, is_bf16, product_rate
 
@@ -40,7 +40,7 @@ def cost_of(recipe: Recipe, event_shape: Sequence[int], classes: int) -> Cost:
     """Counted on tensors that have a shape but no content: nothing is computed, and no memory is taken."""
     part = recipe.training.batch // recipe.training.accumulate
     with torch.device("meta"):
-        network = build_network(recipe.network, event_shape, classes, seed=0)
+        network = build_network(recipe.network, event_shape, classes, seed=0, outputs=outputs_of(recipe.objective))
         x, t = torch.zeros(part, *event_shape), torch.zeros(part)
         condition = Condition(label=torch.zeros(part, dtype=torch.int64)) if classes else Condition()
     weights = list(network.parameters())

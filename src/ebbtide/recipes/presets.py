@@ -88,6 +88,20 @@ PRESETS: dict[str, Preset] = {
         (1, 8, 8),
         10,
     ),
+    "dots": Preset(
+        Recipe(
+            name="dots",
+            data=DataRecipe(source="dots", low=-1.0, high=1.0),
+            schedule=ScheduleRecipe(name="linear", steps=100),
+            network=NetworkRecipe(name="upside-down"),
+            objective=ObjectiveRecipe(predicts="eps"),
+            training=TrainingRecipe(steps=2000, optimizer="adamw", half_life=20_000, precision="fp32", pictures=4),
+            sampling=SamplingRecipe(sampler="ancestral", steps=100),
+        ),
+        "3x3 pictures of one dot, the smallest example of the lectures (CS182): seconds on one core",
+        (1, 3, 3),
+        0,
+    ),
     "images": _small(
         "images",
         "your own images: --data FOLDER (or an array, IDX, Hugging Face source), 32x32 unless you give --data.size",

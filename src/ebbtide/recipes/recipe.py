@@ -26,7 +26,7 @@ class DataRecipe:
     """What is learned from."""
 
     source: str = "digits"
-    """digits, swiss-roll, moons, mixture; a folder of images or IDX files; an .npy, .npz or IDX file; hf:NAME."""
+    """digits, dots, swiss-roll, moons, mixture; a folder of images or IDX files; an .npy, .npz or IDX file; hf:NAME."""
     size: int | None = None
     """Height and width in pixels; None: as the data is (folders of images: 32)."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
@@ -65,8 +65,8 @@ class ScheduleRecipe:
 class NetworkRecipe:
     """What is trained."""
 
-    name: Literal["auto", "unet", "mlp"] = "auto"
-    """unet for images, mlp for vectors; auto chooses."""
+    name: Literal["auto", "unet", "mlp", "upside-down"] = "auto"
+    """unet for images, mlp for vectors; auto chooses. upside-down: for 3x3 images, widened and narrowed back."""
     patch: int = 1
     """unet: fold squares of this many pixels a side into channels first: coarser and much faster (2 from 28x28 on)."""
     channels: int = 32
@@ -82,9 +82,9 @@ class NetworkRecipe:
     heads: int = 4
     """unet: attention heads."""
     width: int = 128
-    """mlp: width of its layers."""
+    """mlp: width of its layers; upside-down: of its widest, more than there are numbers in an example."""
     depth: int = 3
-    """mlp: number of residual blocks."""
+    """mlp: number of residual blocks; upside-down: of widenings (one fewer narrow it back, then the last layer)."""
     dropout: float = 0.0
     """Share of activations dropped in training."""
 
@@ -94,9 +94,15 @@ class ObjectiveRecipe:
     """What is predicted, and which error is minimised."""
 
     predicts: KindName = "v"
-    """What the network gives: the data x0, the noise eps, the score, or v."""
+    """What the network gives: x0, the noise eps, the score, v; or, of a table's step, the previous latent or noise."""
     measured: KindName | None = None
     """The kind whose squared error is minimised; None: the one that is predicted."""
+    weight: Literal["none", "bound", "min-snr"] = "none"
+    """A weight on errors of x0: what they cost in the bound, or min(SNR, 5); none: all levels alike."""
+    target: Literal["expected", "sampled"] = "expected"
+    """previous, step_noise: compare with the mean of what led to xt, or with what was drawn (more variance)."""
+    variance: Literal["fixed", "learned"] = "fixed"
+    """learned: the network also says how wide each step of the decoder is."""
     drop_labels: float = 0.1
     """The rate at which labels are withheld, so that the model also works without them."""
 
@@ -153,8 +159,8 @@ class SamplingRecipe:
     """Network evaluations a sample."""
     eta: float = 0.0
     """ddim: noise added along the way, 0 (none) to 1 (as ancestral)."""
-    variance: Literal["posterior", "step"] = "posterior"
-    """ancestral: which of the two fixed variances."""
+    variance: Literal["posterior", "step", "learned"] = "posterior"
+    """ancestral: one of the two fixed variances, or the one that the network has learned."""
     clip: bool = True
     """Hold estimates of an image within the data's range."""
 

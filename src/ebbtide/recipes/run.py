@@ -22,7 +22,8 @@ from ebbtide.data import Dataset, ValueRange
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
-from ebbtide.recipes.build import build_network, build_objective, build_schedule, guided
+from ebbtide.objectives import GaussianObjective
+from ebbtide.recipes.build import build_network, build_objective, build_schedule, guided, outputs_of
 from ebbtide.recipes.recipe import FORMAT, Recipe, SamplingRecipe, from_json, to_json
 from ebbtide.training import checkpoints
 from ebbtide.training.machine import in_precision
@@ -97,9 +98,9 @@ class Run:
 
     def network(self) -> nn.Module:
         """The network with its first weights."""
-        return build_network(
-            self.recipe.network, self.data.event_shape, len(self.data.classes), self.recipe.training.seed
-        )
+        recipe, data = self.recipe, self.data
+        outputs = outputs_of(recipe.objective)
+        return build_network(recipe.network, data.event_shape, len(data.classes), recipe.training.seed, outputs)
 
     def denoiser(self, device: torch.device | str = "cpu", weights: Weights = "average") -> GaussianDenoiser:
         """The newest checkpoint as a denoiser, ready to sample from."""
@@ -114,9 +115,13 @@ class Run:
 
     def wrap(self, network: nn.Module) -> GaussianDenoiser:
         """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
-        objective = build_objective(self.recipe.objective, build_schedule(self.recipe.schedule))
         answer = in_precision(network, self.recipe.training.precision)
-        return guided(objective.denoiser(answer), self.recipe.sampling, self.data.range if self.data.is_image else None)
+        limits = self.data.range if self.data.is_image else None
+        return guided(self.objective().denoiser(answer), self.recipe.sampling, limits)
+
+    def objective(self) -> GaussianObjective:
+        """What the run minimises."""
+        return build_objective(self.recipe.objective, build_schedule(self.recipe.schedule))
 
     def to_bytes(self, x: torch.Tensor) -> torch.Tensor:
         """Samples (n, channels, height, width) as uint8 images (n, height, width, channels)."""

@@ -16,7 +16,7 @@ from ebbtide.data import Dataset
 from ebbtide.errors import TrainingStopped, require
 from ebbtide.evaluation.records import Records, keep_until
 from ebbtide.files import clear_disk_errors
-from ebbtide.objectives import DenoisingObjective
+from ebbtide.objectives import GaussianObjective
 from ebbtide.recipes import board, showing
 from ebbtide.recipes.build import build_data, build_objective, build_schedule, build_settings, build_trainee
 from ebbtide.recipes.cost import cost_of, expectation, images_a_second
@@ -127,7 +127,7 @@ def _resume(run: Run, trainee: Trainee) -> Note:
     return Note(f"resumed from step {trainee.counters.step}")
 
 
-def _first_notes(run: Run, dataset: Dataset, objective: DenoisingObjective, trainee: Trainee) -> list[Note]:
+def _first_notes(run: Run, dataset: Dataset, objective: GaussianObjective, trainee: Trainee) -> list[Note]:
     """What is worth knowing before the first update."""
     parameters = sum(parameter.numel() for parameter in trainee.network.parameters())
     machine = run.machine
@@ -162,7 +162,7 @@ class _Session:
         self,
         run: Run,
         dataset: Dataset,
-        objective: DenoisingObjective,
+        objective: GaussianObjective,
         trainee: Trainee,
         accelerator: Accelerator,
         stop: Callable[[], bool],

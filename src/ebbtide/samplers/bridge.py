@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from ebbtide.conditions import Condition
+from ebbtide.denoisers.decoder import VARIANCES, Variance, decode
 from ebbtide.denoisers.estimate import GaussianDenoiser
 from ebbtide.errors import require
-from ebbtide.gaussian import Gaussian, Spherical
-from ebbtide.levels import bridge, forward_step
+from ebbtide.levels import bridge
 from ebbtide.randomness import Randomness
 from ebbtide.samplers.loop import Moved
 
@@ -49,15 +49,15 @@ class Ddim:
 class Ancestral:
     """Ho et al. 2020 (arXiv:2006.11239), Algorithm 2; Algorithm 18.2 of the lectures.
 
-    The mean is the posterior's; the variance is the posterior's own (btilde, "posterior") or that of the forward step
-    (beta, "step"): the extremes for data of no variance and of unit variance. The last step, to t = 0, has no noise.
+    The mean is the posterior's; the variance is the posterior's own (btilde, "posterior"), that of the forward step
+    (beta, "step"), or the network's ("learned"). The last step, to t = 0, has no noise.
     """
 
-    variance: Literal["posterior", "step"] = "posterior"
+    variance: Variance = "posterior"
 
     def __post_init__(self) -> None:
-        known = self.variance in ("posterior", "step")
-        require(known, f"variance={self.variance!r} came, expected 'posterior' (btilde) or 'step' (beta)")
+        known = self.variance in VARIANCES
+        require(known, f"variance={self.variance!r} came, expected 'posterior' (btilde), 'step' (beta) or 'learned'")
 
     def __call__(
         self,
@@ -70,23 +70,7 @@ class Ancestral:
         history: Any,
     ) -> Moved:
         estimate = denoiser(xt, t, condition)
-        law = self.law(denoiser, estimate.x0, estimate.eps, t, s)
+        level = denoiser.corruption.level
+        law = decode(estimate, level(s), level(t), self.variance)
         last = bool((s == 0).all())
         return Moved(law.mean if last else law.sample(generator), estimate.x0)
-
-    def law(
-        self,
-        denoiser: GaussianDenoiser,
-        x0: Float[Tensor, "batch *event"],
-        eps: Float[Tensor, "batch *event"],
-        t: Float[Tensor, " batch"],
-        s: Float[Tensor, " batch"],
-    ) -> Gaussian:
-        """p(xs | xt), given what is believed of x0 and eps."""
-        now, after = denoiser.corruption.level(t), denoiser.corruption.level(s)
-        law = bridge(x0, eps, after, now, eta=1.0)
-        if self.variance == "posterior":
-            return law
-        widened = forward_step(x0, after, now).covariance  # its variance, beta, does not depend on x0
-        assert isinstance(widened, Spherical)
-        return Gaussian(law.mean, widened, law.event_dims)

@@ -44,7 +44,7 @@ def test_a_true_prediction_has_no_error(predicts):
 
 def test_a_weight_multiplies_each_example_by_a_function_of_its_own_level():
     plain = DenoisingObjective(corruption=CORRUPTION, predicts="v", measured="x0")
-    weighted = replace(plain, weight=lambda level: level.snr + 1)
+    weighted = replace(plain, weight=lambda corruption, t: corruption.level(t).snr + 1)
     prediction = noise(12, 2, 3, seed=3)
     expected = (LEVEL.snr + 1) * plain.error(prediction, X0, EPS, T)
     assert torch.allclose(weighted.error(prediction, X0, EPS, T), expected, rtol=1e-12)
@@ -135,6 +135,32 @@ def test_a_seed_names_the_losses():
     assert isinstance(objective, Objective)
     assert torch.equal(losses(1), losses(1))
     assert not torch.equal(losses(1), losses(2))
+
+
+def test_at_one_time_all_else_is_drawn_as_ever():
+    objective, seen = DenoisingObjective(corruption=CORRUPTION, drop_condition=0.5), []
+
+    def network(x, t, condition):
+        seen.append(condition.label)
+        return torch.zeros_like(x)
+
+    labels = torch.arange(400) % 3
+    losses = objective.at(0.3)(network, torch.zeros(400, 5, dtype=torch.float64), Condition(label=labels), seeded(3))
+    assert (losses.times == 0.3).all()
+    assert losses.times.shape == losses.values.shape == (400,)
+    assert 100 < (seen[0] == NO_LABEL).sum() < 300
+    assert losses.values.unique().numel() == 400  # eps of each example is its own
+    assert replace(objective.at(0.3), times=objective.times) == objective
+
+
+def test_the_times_are_drawn_as_the_objective_says():
+    def halves(count, schedule, generator):
+        assert schedule is COSINE
+        return 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
+
+    objective = DenoisingObjective(corruption=CORRUPTION, times=halves)
+    times = objective(lambda x, t, condition: x, noise(50, 2), Condition(), seeded(1)).times
+    assert torch.equal(times, halves(50, COSINE, seeded(1)))
 
 
 def test_the_loss_reaches_the_network():
