@@ -1,6 +1,5 @@
 """Codes without a network: what they cost, counted a second way."""
 
-import io
 import math
 
 import numpy as np
@@ -46,16 +45,16 @@ def drawn(count, seed):
 
 
 def test_it_tends_to_the_entropy_of_independent_pixels():
-    """128 half counts beside n real ones cost log2(1 + 128/n) at most; the rest is chance."""
-    entropy = np.mean([-sum(p * math.log2(p) for p in law) for law in LAWS.values()])
-    spread = np.mean([sum(p * math.log2(p) ** 2 for p in law) for law in LAWS.values()]) ** 0.5
-    excess = []
-    for count in (100, 1000, 10_000):
-        excess.append(histogram_bits(drawn(count, 1), drawn(10_000, 2)) - entropy)
-        assert -0.05 < excess[-1] < math.log2(1 + 128 / count) + SIGMAS * spread / min(count, 10_000) ** 0.5
-    assert excess[0] > 4 * excess[1] > 16 * excess[2] or abs(excess[2]) < 0.03
-    assert excess[0] > 0.5
-    assert abs(excess[2]) < 0.03
+    """n real counts beside 256 half ones cost log2(1 + 128/n) too much at first, and nothing in the end."""
+    surprise = [[-math.log2(p) for p in law] for law in LAWS.values()]
+    entropy = [np.dot(law, bits) for law, bits in zip(LAWS.values(), surprise, strict=True)]
+    squares = [np.dot(law, np.square(bits)) for law, bits in zip(LAWS.values(), surprise, strict=True)]
+    error = (sum(squares) - sum(np.square(entropy))) ** 0.5 / 4 / 100
+    test, excess = drawn(10_000, 2), []
+    for count in (50, 500, 5000, 20_000):
+        excess.append(histogram_bits(drawn(count, 1), test) - sum(entropy) / 4)
+        assert abs(excess[-1] - math.log2(1 + 128 / count)) < SIGMAS * error + 8 / count
+    assert excess[0] > excess[1] > excess[2] > excess[3]
 
 
 def test_what_was_never_seen_is_dear_but_not_impossible():

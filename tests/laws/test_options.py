@@ -9,15 +9,18 @@ SETUP = """
 import torch
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
-from ebbtide.denoisers import GaussianEstimate, NetworkDenoiser
+from ebbtide.denoisers import GaussianEstimate, NetworkDenoiser, decode
 from ebbtide.levels import Level
-from ebbtide.objectives import DenoisingObjective
+from ebbtide.likelihood.ode import log_prob_by_ode
+from ebbtide.likelihood.terms import step_term
+from ebbtide.objectives import BoundWeight, DenoisingObjective, StepObjective
 from ebbtide.samplers import Ancestral
 from ebbtide.schedules import CosineSchedule, FunctionSchedule
 
 corruption = GaussianCorruption(CosineSchedule())
 level = Level.of_log_snr(torch.zeros(2, dtype=torch.float64))
 x, t = torch.ones(2, 3), torch.full((2,), 0.5, dtype=torch.float64)
+denoiser = NetworkDenoiser(lambda x, t, condition: x, corruption)
 
 
 def loss(**kinds):
@@ -35,6 +38,11 @@ TYPOS = [
     "DenoisingObjective(corruption=corruption, predicts='noise')",
     "DenoisingObjective(corruption=corruption, measured='noise')",
     "Ancestral(variance='beta')",
+    "decode(denoiser(x, t), corruption.level(t - 0.1), corruption.level(t), 'beta')",
+    "step_term(denoiser, x, x, t - 0.1, t, 'beta')",
+    "log_prob_by_ode(denoiser, x, first=0.5, trace='hutch')",
+    "StepObjective(corruption=corruption, predicts='eps')",
+    "BoundWeight(variance='beta')",
     "FunctionSchedule(lambda t: -t, of='snr')",
 ]
 RUN = """

@@ -20,7 +20,7 @@ from parts import COSINE, noise, perturbed, seeded
 
 RANGE = ValueRange(low=-0.8, high=2.1)
 STEP = (2.1 + 0.8) / 255
-LEVEL = Level.of_log_snr(torch.tensor([9.0, 6.0, 3.0], dtype=torch.float64))
+LEVEL = Level.of_log_snr(torch.tensor([11.0, 6.0, 3.0], dtype=torch.float64))
 BYTES = torch.randint(0, 256, (3, 2, 4, 5), generator=seeded(1), dtype=torch.uint8)
 X0 = RANGE.encode(BYTES)
 

@@ -66,7 +66,7 @@ def test_places_and_widths_of_bells_are_told_in_units_of_the_noise():
         network.last.bias.copy_(torch.tensor([0.0, 0.7, -0.4]))
     belief = torch.full((2, 1, 1, 1), 128.0, dtype=torch.float64)
     level = torch.tensor([8.0, 16.0], dtype=torch.float64)
-    one, two = network(belief, belief, level).exp()[:, 0, 0, 0]
+    one, two = network(belief, belief, level).exp().detach()[:, 0, 0, 0]
     values = torch.arange(256, dtype=torch.float64)
     for law, scale in ((one, 8.0), (two, 16.0)):
         mean = float(law @ values)

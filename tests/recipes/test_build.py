@@ -19,6 +19,7 @@ from ebbtide.recipes.build import (
     build_settings,
     build_trainee,
     guided,
+    outputs_of,
 )
 from ebbtide.recipes.recipe import (
     DataRecipe,
@@ -168,6 +169,58 @@ def test_every_kind_can_be_predicted_and_measured(predicts, measured):
     losses = objective(build_network(SMALL, (2,), 0, 0), x0, Condition(), torch.Generator().manual_seed(0))
     assert torch.isfinite(losses.values).all()
     assert (losses.values > 0).all()
+
+
+TABLE = ScheduleRecipe(name="linear", steps=20)
+REFUSED = {
+    "a drawn target for the whole noise": (TABLE, {"predicts": "eps", "target": "sampled"}, "target='sampled' came"),
+    "a drawn target with a weight": (
+        TABLE,
+        {"predicts": "previous", "target": "sampled", "weight": "bound"},
+        "nothing else changed",
+    ),
+    "a drawn target measured otherwise": (
+        TABLE,
+        {"predicts": "previous", "target": "sampled", "measured": "eps"},
+        "nothing else changed",
+    ),
+    "a drawn target with a variance": (
+        TABLE,
+        {"predicts": "step_noise", "target": "sampled", "variance": "learned"},
+        "nothing else changed",
+    ),
+    "a weight on errors of the noise": (TABLE, {"weight": "bound", "measured": "eps"}, "it weighs errors of x0"),
+    "another weight on errors of the score": (TABLE, {"weight": "min-snr", "measured": "score"}, "errors of x0"),
+    "steps without a table": (ScheduleRecipe(), {"predicts": "previous"}, "--schedule.steps 1000"),
+    "steps that are measured without a table": (ScheduleRecipe(), {"measured": "step_noise"}, "--schedule.steps 1000"),
+    "drawn steps without a table": (
+        ScheduleRecipe(name="cosine"),
+        {"predicts": "step_noise", "target": "sampled"},
+        "--schedule.steps 1000",
+    ),
+    "a variance of steps without a table": (ScheduleRecipe(), {"variance": "learned"}, "--schedule.steps 1000"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_loss_that_makes_no_sense_is_refused(case):
+    schedule, options, says = REFUSED[case]
+    with pytest.raises(EbbtideError, match=says):
+        build_objective(ObjectiveRecipe(**options), build_schedule(schedule))
+
+
+@pytest.mark.parametrize("weight", ["bound", "min-snr"])
+def test_a_weight_is_on_errors_of_the_data_whether_or_not_that_is_said(weight):
+    objectives = [
+        build_objective(ObjectiveRecipe(predicts="eps", weight=weight, measured=measured), build_schedule(TABLE))
+        for measured in (None, "x0")
+    ]
+    assert [objective.measured for objective in objectives] == ["x0", "x0"]
+
+
+@pytest.mark.parametrize(("variance", "outputs"), [("fixed", 1), ("learned", 2)])
+def test_a_learned_variance_takes_as_many_channels_again(variance, outputs):
+    assert outputs_of(ObjectiveRecipe(variance=variance)) == outputs
 
 
 def test_the_samplers_are_what_the_recipe_says():

@@ -84,7 +84,7 @@ def _head(run: Path, about: Mapping[str, Any], records: figures.RecordList, trou
             f"<header><h1>{escape(run.name)}</h1>",
             sentence(" · ".join(fact for fact in facts if fact)),
             sentence(trouble or _state(records)),
-            numbers(_key_numbers(data, records)),
+            numbers(_key_numbers(data, records) | _bits(run)),
             "</header>",
         ]
     )
@@ -131,6 +131,15 @@ def _key_numbers(data: Mapping[str, Any], records: figures.RecordList) -> dict[s
         "skipped updates": whole(skipped.max()) if len(skipped) else None,
     }
     return {name: text for name, text in found.items() if text is not None}
+
+
+def _bits(run: Path) -> dict[str, str]:
+    """What `ebbtide bits` found last."""
+    try:
+        found = json.loads((run / "bits.json").read_bytes())
+        return {f"bits a dimension ({found['split']})": f"{found['bits']:.3f} ± {found['noise_error']:.3f}"}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _samples(run: Path, records: figures.RecordList) -> str:

@@ -35,6 +35,10 @@ class Ladder(Protocol):
     """What the estimate asks for."""
 
     @property
+    def schedule(self) -> Schedule:
+        """t -> Level."""
+
+    @property
     def first(self) -> float:
         """The time of z_1."""
 

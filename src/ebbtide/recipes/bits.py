@@ -23,6 +23,7 @@ from ebbtide.likelihood.reconstruction import GaussianBins, GaussianDensity, Rec
 from ebbtide.randomness import SampleGenerators, generator_of, normal, seed_of
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.run import Run, Weights
+from ebbtide.times import time_of
 
 AIM_WITH = 16
 """Examples that are looked at first, to see at which levels the bound is paid."""
@@ -255,6 +256,7 @@ def summary(asked: Asked, bound: Bound) -> dict[str, Any]:
         "example_error": bound.example_error if len(bound) > 1 else None,
         "parts": {name: bound.in_bits(getattr(bound, name)) for name in ("prior", "steps", "reconstruction")},
         "log_snr": bound.log_snr[order].tolist(),
+        "t": _times(asked.ladder, bound.log_snr[order]).tolist(),
         "rate": _numbers((bound.rate / d / math.log(2))[order]),
         "width": bound.width[order].tolist(),
         "distortion": _numbers(((bound.error / d).sqrt() / width)[order]),
@@ -264,6 +266,16 @@ def summary(asked: Asked, bound: Bound) -> dict[str, Any]:
 def _numbers(values: Tensor) -> list[float | None]:
     """JSON has no NaN: a bin that no level fell into is null."""
     return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _times(ladder: Ladder, log_snr: Tensor) -> Tensor:
+    """When the chain, or its limit, is at these levels."""
+    schedule = ladder.schedule
+    if schedule.steps is None:
+        return time_of(schedule, log_snr)
+    times = torch.arange(1, schedule.steps + 1, dtype=torch.float64) / schedule.steps
+    known = schedule.level(times).log_snr
+    return times[torch.searchsorted(-known, -log_snr).clamp(max=schedule.steps - 1)]
 
 
 def join(parts: list[Bound]) -> Bound:
