@@ -15,20 +15,21 @@ from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.run import open_run, with_sampling
 from frechet import Judge
 
-COUNTS = (3, 5, 7, 10, 15, 20, 50)
-SAMPLERS = ("dpm2m", "ddim")
+COUNTS = (3, 5, 7, 10, 20, 50)
+WAYS = {"dpm2m": ("dpm2m", "karras"), "dpm2m, even in t": ("dpm2m", "uniform"), "ddim": ("ddim", "karras")}
 
 
 def main() -> None:
     options = measure.options(__doc__, ("run", {"type": Path}), ("--samples", {"type": int, "default": 5000}))
     judge, run = Judge(), open_run(options.run)
     denoiser, labels = run.denoiser(), labels_for(run, options.samples)
-    results: dict[str, dict[int, Any]] = {name: {} for name in SAMPLERS}
+    results: dict[str, dict[int, Any]] = {name: {} for name in WAYS}
     rows = []
     for steps in COUNTS:
         row = [str(steps)]
-        for name in SAMPLERS:
-            chosen = with_sampling(run, replace(run.recipe.sampling, sampler=name, steps=steps))
+        for name, (sampler, grid) in WAYS.items():
+            sampling = replace(run.recipe.sampling, sampler=sampler, grid=grid, steps=steps)
+            chosen = with_sampling(run, sampling)  # type: ignore[arg-type]
             started = time.perf_counter()
             images = chosen.to_bytes(draw_all(chosen, denoiser, options.samples, labels=labels)).numpy()
             taken = time.perf_counter() - started
@@ -37,7 +38,7 @@ def main() -> None:
             row += [f"{distance:.3f}", f"{options.samples / taken:,.0f}"]
             print(f"{name}, {steps} evaluations: {distance:.3f}, {taken:.0f} s", flush=True)
         rows.append(row)
-    heads = ("evaluations", *(head for name in SAMPLERS for head in (f"{name}: distance", "images/s")))
+    heads = ("evaluations", *(head for name in WAYS for head in (f"{name}: distance", "images/s")))
     measure.show("evaluations", f"{options.run.name}, {options.samples} samples", heads, rows)
     measure.save("evaluations", {"run": str(options.run), "samples": options.samples, "results": results})
 

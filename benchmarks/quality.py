@@ -23,12 +23,12 @@ import torch
 import measure
 import peers
 from ebbtide.data import Dataset
+from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import Recipe
-from ebbtide.recipes.run import open_run
+from ebbtide.recipes.run import open_run, with_sampling
 from ebbtide.recipes.train import train
-from ebbtide.training import Update
 from frechet import FASHION, Judge
 
 FOLDER = measure.RESULTS / "quality"
@@ -45,6 +45,7 @@ def recipe_of(source: str, minutes: float, seed: int, labels: bool) -> Recipe:
 def measured(path: Path, judge: Judge) -> dict[str, Any]:
     """5,000 samples of a finished run."""
     run = open_run(path)
+    run = with_sampling(run, PRESETS["fashion"].recipe.sampling)
     started = time.perf_counter()
     labels = labels_for(run, SAMPLES)
     images = run.to_bytes(draw_all(run, run.denoiser(), SAMPLES, labels=labels)).numpy()
@@ -61,16 +62,16 @@ def ours(source: str, minutes: float, seed: int, labels: bool, judge: Judge) -> 
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text())
         return found
-    shutil.rmtree(path, ignore_errors=True)
-    print(f"training {path.name}", flush=True)
-    last: Update | None = None
-    for happening in train(recipe_of(source, minutes, seed, labels), path):
-        last = happening if isinstance(happening, Update) else last
-    assert last is not None
-    result = {"minutes": minutes, "labels": labels, "seed": seed, "updates": last.step, "images": last.images}
+    if not (path / "pictures" / "final.png").is_file():
+        shutil.rmtree(path, ignore_errors=True)
+        print(f"training {path.name}", flush=True)
+        for _ in train(recipe_of(source, minutes, seed, labels), path):
+            pass
+    last = [record for record in read_records(path / "metrics.jsonl") if record["kind"] == "update"][-1]
+    result = {"minutes": minutes, "labels": labels, "seed": seed, "updates": last["step"], "images": last["images"]}
     result |= measured(path, judge)
     file.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{path.name}: {result['distance']:.3f} after {last.step} updates", flush=True)
+    print(f"{path.name}: {result['distance']:.3f} after {last['step']} updates", flush=True)
     return result
 
 

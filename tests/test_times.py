@@ -16,7 +16,7 @@ from ebbtide.schedules import (
     SigmoidSchedule,
     table,
 )
-from ebbtide.times import draw_times, nearest, time_of, uniform_grid
+from ebbtide.times import draw_times, karras_grid, nearest, time_of, uniform_grid
 from parts import SCHEDULES, SIGMAS, seeded
 
 WHOLE_COSINE = CosineSchedule(last_log_snr=-math.inf)
@@ -152,3 +152,39 @@ def test_a_flat_stretch_is_told_by_its_first_time():
 def test_a_table_has_no_time_for_every_level():
     with pytest.raises(ValueError, match="table of 8 steps"):
         time_of(SCHEDULES["list"], at([0.0]))
+
+
+@pytest.mark.parametrize("name", ["cosine", "sigmoid", "normal", "function"])
+@pytest.mark.parametrize("start", [1.0, 0.5])
+@pytest.mark.parametrize("rho", [1.0, 7.0])
+def test_the_noise_of_karras_grid_is_even_in_its_root(name, start, rho):
+    schedule = SCHEDULES[name]
+    grid = karras_grid(schedule, 9, start, rho=rho)
+    assert grid.shape == (10,)
+    assert (grid.diff() < 0).all()
+    assert grid[-1] == 0
+    ratio = torch.exp(-0.5 * schedule.level(grid[:-1]).log_snr)
+    root = ratio ** (1 / rho)
+    assert torch.allclose(root.diff(), root.diff()[:1].expand(8), rtol=1e-6)
+    at_start = float(torch.exp(-0.5 * schedule.level(torch.tensor([start], dtype=torch.float64)).log_snr))
+    assert float(ratio[0]) == pytest.approx(min(40.0, at_start), rel=1e-6)
+    assert float(ratio[-1]) == pytest.approx(0.02, rel=1e-6)
+    if at_start < 40:
+        assert float(grid[0]) == start
+
+
+def test_a_grid_by_noise_works_for_one_step_and_from_little_noise():
+    schedule = SCHEDULES["normal"]
+    assert karras_grid(schedule, 1).shape == (2,)
+    grid = karras_grid(schedule, 4, 0.001)
+    assert float(grid[0]) == 0.001
+    assert (grid.diff() < 0).all()
+
+
+def test_a_table_has_no_grid_by_noise():
+    with pytest.raises(EbbtideError, match="use the uniform one"):
+        karras_grid(SCHEDULES["linear"], 5)
+    with pytest.raises(EbbtideError, match="0 < least < most"):
+        karras_grid(SCHEDULES["cosine"], 5, least=50.0)
+    with pytest.raises(EbbtideError, match="at least 1"):
+        karras_grid(SCHEDULES["cosine"], 0)

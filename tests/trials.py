@@ -18,8 +18,9 @@ from PIL import Image
 
 from ebbtide.cli.main import main
 from ebbtide.evaluation.records import read_records
+from ebbtide.recipes.objectives import ObjectiveName, with_objective
 from ebbtide.recipes.presets import PRESETS
-from ebbtide.recipes.recipe import Recipe
+from ebbtide.recipes.recipe import Recipe, ScheduleRecipe
 from ebbtide.recipes.train import train
 from ebbtide.training import checkpoints
 from ebbtide.training.checkpoints import Checkpoint
@@ -93,6 +94,14 @@ def grey_run() -> Path:
     """A run on the digits, which have labels. Do not write into it: copy it."""
     trained(small(), _workshop() / "grey")
     return _workshop() / "grey"
+
+
+@functools.cache
+def table_run(objective: ObjectiveName = "v") -> Path:
+    """A run on the digits with a table of 20 steps, whose network heeds time and labels; for any of the losses."""
+    recipe = with_objective(replace(small(rate=0.03), schedule=ScheduleRecipe(steps=20)), objective)
+    trained(recipe, _workshop() / f"table-{objective}")
+    return _workshop() / f"table-{objective}"
 
 
 @functools.cache

@@ -39,6 +39,36 @@ def uniform_grid(schedule: Schedule, steps: int, start: float = 1.0) -> Float64[
     return grid
 
 
+def karras_grid(
+    schedule: Schedule, steps: int, start: float = 1.0, *, rho: float = 7.0, most: float = 40.0, least: float = 0.02
+) -> Float64[Tensor, " points"]:
+    """steps + 1 times to 0, whose noise ratios n = sigma/alpha are even in n^(1/rho) from `most` to `least`; then 0.
+
+    Karras et al. 2022 (arXiv:2206.00364, eq. 5); their sigma, for data of standard deviation 1, is our n. Little noise
+    gets short steps: there solvers err most. The first time is `start` if that has less noise than `most`. The schedule
+    must be continuous.
+    """
+    require(0 < start <= 1, f"a start at t={start:g} came, expected more than 0 and at most 1")
+    require(steps >= 1, f"{steps} sampling steps came, expected at least 1")
+    require(
+        rho > 0 and 0 < least < most, f"rho={rho}, least={least}, most={most} came, expected 0 < least < most, rho > 0"
+    )
+    require(
+        schedule.steps is None,
+        f"a grid by noise came for a table of {schedule.steps} steps, which has no times between: use the uniform one",
+    )
+    first = torch.tensor([start], dtype=torch.float64)
+    ratio = float(torch.exp(-0.5 * schedule.level(first).log_snr))
+    high = min(most, ratio)
+    low = min(least, high / 2)
+    share = torch.linspace(0, 1, steps, dtype=torch.float64)
+    ratios = (high ** (1 / rho) + share * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    times = time_of(schedule, -2 * ratios.log())
+    if ratio <= most:
+        times[0] = start  # bisection may end a digit beside it
+    return torch.cat([times, torch.zeros(1, dtype=torch.float64)])
+
+
 def draw_times(count: int, schedule: Schedule, generator: torch.Generator) -> Float64[Tensor, " count"]:
     """Times for a batch of training examples, uniform over (0, 1] or over l = 1..T, stratified.
 

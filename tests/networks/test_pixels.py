@@ -59,6 +59,27 @@ def test_before_it_has_learned_it_is_bayes_rule_for_pixels_on_their_own(bells, f
             assert torch.allclose(found[example, 0][place], expected, rtol=1e-6, atol=1e-12)
 
 
+def test_bells_are_mixed_as_densities():
+    """P(k) ∝ f_k sum_j π_j N(k; m_j, s_j²), whose narrow bells are the higher ones, in plain loops."""
+    network, bells = fresh(3), [(0.2, -0.5, -1.2), (-0.7, 0.9, 0.8), (1.0, 0.1, 0.0)]
+    with torch.no_grad():
+        network.last.bias.copy_(torch.tensor(bells).T.flatten())
+        network.frequencies.copy_(noise(256, seed=4))
+        network.offsets.copy_(torch.tensor([0.3, -0.1, 0.2]))
+    belief, level = 100.0, 5.0
+    pi = [math.exp(logit) for logit, _, _ in bells]
+    table = []
+    for k in range(256):
+        density = 0.0
+        for share, (_, offset, log_width), own in zip(pi, bells, (0.3, -0.1, 0.2), strict=True):
+            m, s = belief + (offset + own) * level, math.exp(log_width) * level
+            density += share / sum(pi) * math.exp(-((k - m) ** 2) / (2 * s**2)) / s
+        table.append(math.exp(float(network.frequencies[k].detach())) * density)
+    x = torch.full((1, 1, 1, 1), belief, dtype=torch.float64)
+    found = network(x, x, torch.tensor([level], dtype=torch.float64)).exp().flatten().tolist()
+    assert found == pytest.approx([value / sum(table) for value in table], rel=1e-5, abs=1e-12)
+
+
 def test_places_and_widths_of_bells_are_told_in_units_of_the_noise():
     """Belief, value and noise scaled alike about the middle: the same law, read off on another grid."""
     network = fresh()

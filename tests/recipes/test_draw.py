@@ -32,7 +32,7 @@ def test_a_seed_names_a_sample_in_any_batch(sampling):
 
 
 def test_every_batch_goes_all_the_way_to_t_0():
-    run = grey(steps=4)
+    run = grey(steps=4, grid="uniform")
     drawings = list(draw(run, run.denoiser(), 7, batch=3))
     assert [drawing.first for drawing in drawings] == [0] * 4 + [3] * 4 + [6] * 4
     assert [drawing.step.t for drawing in drawings] == [0.75, 0.5, 0.25, 0.0] * 3

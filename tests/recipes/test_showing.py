@@ -40,7 +40,7 @@ def test_a_picture_while_training_takes_few_steps(grey, steps):
     path = showing.progress_picture(grey, denoiser, load("digits"), 7, "cpu")
     assert len(asked) == min(showing.QUICK_STEPS, steps or showing.QUICK_STEPS)
     assert path == grey.path / "samples" / "step-00000007.png"
-    assert asked[0] == 1.0
+    assert asked[0] > 0.99
 
 
 def test_the_final_grid_is_what_the_recipes_own_sampler_draws(grey):

@@ -22,7 +22,7 @@ from ebbtide.files import clear_disk_errors, write_atomically
 from ebbtide.recipes import showing
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
-from ebbtide.recipes.recipe import SamplerName
+from ebbtide.recipes.recipe import GridName, SamplerName
 from ebbtide.recipes.run import Run, Weights, open_run, with_sampling
 
 FILMED = 36
@@ -40,6 +40,8 @@ class SampleOptions:
     """None: as the run's recipe says, or ddim if --eta is given."""
     steps: int | None = None
     """Network evaluations a sample; None: as the run's recipe says."""
+    grid: GridName | None = None
+    """Times of the steps: uniform in t, or karras (short steps where there is little noise)."""
     eta: float | None = None
     """ddim: noise added along the way, 0 to 1."""
     seed: int = 0
@@ -68,7 +70,7 @@ def sample(arguments: Sequence[str]) -> int:
     run = open_run(options.run)
     if options.eta is not None and options.sampler is None:
         options = replace(options, sampler="ddim")
-    run = with_sampling(run, replace(run.recipe.sampling, **given(options, ("sampler", "steps", "eta"))))
+    run = with_sampling(run, replace(run.recipe.sampling, **given(options, ("sampler", "steps", "grid", "eta"))))
     require(options.n >= 1, f"-n {options.n} came, expected at least 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
     require(options.batch >= 1, f"--batch {options.batch} came, expected at least 1")

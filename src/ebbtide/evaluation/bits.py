@@ -16,9 +16,9 @@ def bits_figure(found: Mapping[str, Any]) -> "Figure":
     """The cost of a unit of log-SNR; what is still known at each level, and at each t; error against rate.
 
     What is known is the information I(x0; xt), or from a network its upper estimate: the rates summed from the noisy
-    end on (Guo, Shamai & Verdu 2005, arXiv:cs/0412108). Bars: what the schedule spends of it in each tenth of t. The last
-    is progressive decoding (Ho et al. 2020, arXiv:2006.11239, figure 5): after so many bits, this is how far the
-    estimate of x0 still is from the image.
+    end on (Guo, Shamai & Verdu 2005, arXiv:cs/0412108). Bars: what the schedule spends of it in each tenth of t.
+    The last is progressive decoding (Ho et al. 2020, arXiv:2006.11239, figure 5): after so many bits, this is how far
+    the estimate of x0 still is from the image.
     """
     log_snr, t, rate, width, distortion = (
         np.array(found[name], dtype=float) for name in ("log_snr", "t", "rate", "width", "distortion")

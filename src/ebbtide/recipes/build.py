@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any, Literal, assert_never, cast
 
 import torch
-from torch import nn
+from jaxtyping import Float64
+from torch import Tensor, nn
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset, ValueRange, load
@@ -48,6 +49,7 @@ from ebbtide.schedules import (
     linear_schedule,
     table,
 )
+from ebbtide.times import karras_grid, uniform_grid
 from ebbtide.training import FitSettings
 from ebbtide.training.average import Average
 from ebbtide.training.optimizers import muon_for
@@ -239,6 +241,12 @@ def build_sampler(recipe: SamplingRecipe) -> Sampler:
             return Ancestral(variance=recipe.variance)
         case _:
             assert_never(recipe.sampler)
+
+
+def build_grid(recipe: SamplingRecipe, schedule: Schedule, start: float = 1.0) -> Float64[Tensor, " points"]:
+    """The times that sampling walks down, from `start` to 0, in the recipe's number of steps."""
+    karras = recipe.grid == "karras" or (recipe.grid == "auto" and schedule.steps is None)
+    return (karras_grid if karras else uniform_grid)(schedule, recipe.steps, start)
 
 
 def guided(denoiser: GaussianDenoiser, recipe: SamplingRecipe, range: tuple[float, float] | None) -> GaussianDenoiser:

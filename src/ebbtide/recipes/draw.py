@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import torch
@@ -14,10 +14,10 @@ from ebbtide.conditions import Condition
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, near_misses, require
 from ebbtide.randomness import SampleGenerators
-from ebbtide.recipes.build import build_sampler
+from ebbtide.recipes.build import build_grid, build_sampler
 from ebbtide.recipes.run import Run
 from ebbtide.samplers import SampleStep, generate, restore
-from ebbtide.times import nearest, uniform_grid
+from ebbtide.times import nearest
 
 BATCH = 256
 
@@ -62,7 +62,7 @@ def draw(
     require(batch >= 1, f"batches of {batch} came, expected at least 1")
     sampling = run.recipe.sampling
     sampler = build_sampler(sampling)
-    grid = uniform_grid(denoiser.corruption.schedule, sampling.steps)
+    grid = build_grid(sampling, denoiser.corruption.schedule)
     for first in range(0, count, batch):
         indices = range(first, min(first + batch, count))
         chosen = None if labels is None else Condition(label=labels[first : first + batch]).to(device)
@@ -99,5 +99,5 @@ def restore_examples(
     if schedule.steps is not None:
         steps = min(steps, round(start * schedule.steps))
     generator = SampleGenerators.of(seed, range(x0.shape[0]))
-    grid = uniform_grid(schedule, steps, start)
+    grid = build_grid(replace(run.recipe.sampling, steps=steps), schedule, start)
     return restore(denoiser, build_sampler(run.recipe.sampling), grid, x0.to(device), generator)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ from ebbtide.training.machine import accelerator_of
 from ebbtide.training.state import Trainee
 
 SETTINGS = FitSettings(batch=64, rate=2e-3, warmup=20, decay=0.5, steps=400)
+MOST_PIXELS = 8192
+"""Of all channels, an update: the 256 values of each take 30 kB; large images come in smaller batches."""
 
 
 def decoder_file(run: Run) -> Path:
@@ -59,7 +63,8 @@ def train_decoder(run: Run, denoiser: GaussianDenoiser, dataset: Dataset, first:
     optimizer = torch.optim.AdamW(network.parameters(), lr=SETTINGS.rate, weight_decay=0.0)
     trainee = Trainee(network, optimizer, Average(network, 10_000))
     objective = PixelObjective(denoiser=denoiser, first=first, range=run.data.value_range)
-    yield from fit(trainee, objective, dataset, SETTINGS, accelerator)
+    settings = replace(SETTINGS, batch=max(1, min(SETTINGS.batch, MOST_PIXELS // math.prod(run.data.event_shape))))
+    yield from fit(trainee, objective, dataset, settings, accelerator)
     weights = {name: value.contiguous().cpu() for name, value in trainee.average.network.state_dict().items()}
     write_atomically(decoder_file(run), save(weights, {"made for": _made_for(run, first)}))
 

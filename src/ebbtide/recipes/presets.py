@@ -57,7 +57,7 @@ _TOY = Recipe(
     schedule=ScheduleRecipe(name="cosine"),
     network=NetworkRecipe(name="mlp"),
     training=TrainingRecipe(steps=4000, batch=512, optimizer="adamw", rate=2e-3, half_life=200_000, pictures=4),
-    sampling=SamplingRecipe(sampler="ddim", steps=50, clip=False),
+    sampling=SamplingRecipe(sampler="ddim", steps=50, grid="uniform", clip=False),
 )
 _PATCHED = NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False))
 _COARSE = NetworkRecipe(patch=4, channels=64, multipliers=(1, 2), attention=(False, False))

@@ -18,6 +18,7 @@ FORMAT = 1
 """Version of the JSON layout; another one is refused."""
 
 ScheduleName = Literal["normal", "cosine", "sigmoid", "linear", "lecture", "constant", "list"]
+GridName = Literal["auto", "uniform", "karras"]
 SamplerName = Literal["dpm2m", "ddim", "ancestral"]
 
 
@@ -155,8 +156,10 @@ class SamplingRecipe:
 
     sampler: SamplerName = "dpm2m"
     """dpm2m (DPM-Solver++ 2M: few steps), ddim (any eta), ancestral (Ho et al.)."""
-    steps: int = 20
+    steps: int = 10
     """Network evaluations a sample."""
+    grid: GridName = "auto"
+    """Their times: uniform in t; karras: short steps where there is little noise; auto: karras in continuous time."""
     eta: float = 0.0
     """ddim: noise added along the way, 0 (none) to 1 (as ancestral)."""
     variance: Literal["posterior", "step", "learned"] = "posterior"
