@@ -27,7 +27,7 @@ from ebbtide.recipes.build import build_data
 from ebbtide.recipes.pixels import find_decoder, train_decoder
 from ebbtide.recipes.run import Run, open_run
 
-CHAIN, IMAGES, DRAWS = 200, 4, 24
+CHAIN, IMAGES, DRAWS = 200, 8, 8
 
 
 def of_run(run: Run, examples: int) -> dict[str, Any]:

@@ -55,9 +55,14 @@ def measured(path: Path, judge: Judge) -> dict[str, Any]:
     return result
 
 
+def run_folder(minutes: float, labels: bool, seed: int) -> Path:
+    """Where a run is kept."""
+    return FOLDER / f"{minutes:g}-minutes-{'labels' if labels else 'no-labels'}-seed-{seed}"
+
+
 def ours(source: str, minutes: float, seed: int, labels: bool, judge: Judge) -> dict[str, Any]:
     """Train and measure, unless it was done before."""
-    path = FOLDER / f"{minutes:g}-minutes-{'labels' if labels else 'no-labels'}-seed-{seed}"
+    path = run_folder(minutes, labels, seed)
     file = path / "distance.json"
     if file.is_file():
         found: dict[str, Any] = json.loads(file.read_text())
@@ -123,6 +128,7 @@ def main() -> None:
         ("--minutes", {"type": float, "nargs": "+", "default": [2, 10]}),
         ("--seeds", {"type": int, "nargs": "+", "default": [0, 1, 2]}),
         ("--source", {"default": FASHION, "help": "folder with the IDX files of Fashion-MNIST"}),
+        ("--kept", {"action": "store_true", "help": "only the runs that were begun before"}),
         ("--no-peers", {"action": "store_true", "help": "leave out the peers' recipe"}),
     )
     judge = Judge(options.source)
@@ -132,7 +138,10 @@ def main() -> None:
     rows = [(f"{name}", "", "", f"{value:.2f}", f"{value / noise:.2f}") for name, value in floors.items()]
     for minutes in options.minutes:
         for labels in (True, False):
-            found = [ours(options.source, minutes, seed, labels, judge) for seed in options.seeds]
+            seeds = [seed for seed in options.seeds if not options.kept or run_folder(minutes, labels, seed).is_dir()]
+            if not seeds:
+                continue
+            found = [ours(options.source, minutes, seed, labels, judge) for seed in seeds]
             words = "labels" if labels else "no labels"
             rows.append(row(f"ebbtide, {minutes:g} minutes, {words}", found, noise))
             results += found

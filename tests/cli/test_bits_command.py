@@ -68,7 +68,7 @@ def test_all_parts_are_printed_and_kept(run):
 
 def test_nothing_else_in_the_run_changes_and_the_report_shows_the_picture(run):
     before = everything_in(run)
-    bits(run, *QUICK)
+    _, found = bits(run, *QUICK)
     after = everything_in(run)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"bits.json", "pictures/bits.png"}
@@ -76,6 +76,7 @@ def test_nothing_else_in_the_run_changes_and_the_report_shows_the_picture(run):
     page = (run / "report.html").read_text()
     assert "<h2>Bits</h2>" in page
     assert 'alt="bits"' in page
+    assert f"{found['bits']:.3f} ± {found['noise_error']:.3f}" in page
 
 
 def test_the_file_is_json_without_nan(run, undrawn):
@@ -128,7 +129,9 @@ def test_the_ode_is_asked_for_points(tmp_path, undrawn):
     assert found["exact"]["examples"] == 2
     assert shown(out, "by the ODE, 2 of them") == pytest.approx(found["exact"]["bits"], abs=6e-5)
     assert shown(out, "the bound of the same ones") == pytest.approx(found["exact"]["bound"], abs=6e-5)
-    assert str(found["exact"]["evaluations"]) in out
+    assert f"{found['exact']['evaluations']} evaluations" in out
+    assert found["exact"]["bound"] != found["bits"]
+    assert bits(run, *QUICK, "--ode", "--ode-examples", 9)[1]["exact"]["bound"] == found["bits"]
 
 
 def test_the_ode_is_asked_for_images(run, undrawn):

@@ -266,13 +266,6 @@ def test_what_cannot_be_measured_is_refused(sources, case):
         asked_of(make(), **settings)
 
 
-def test_without_a_checkpoint_nothing_can_be_measured(tmp_path):
-    run = shutil.copytree(grey_run(), tmp_path / "run")
-    shutil.rmtree(run / "checkpoints")
-    with pytest.raises(EbbtideError, match="no checkpoint"):
-        asked_of(run)
-
-
 @pytest.mark.parametrize(
     ("make", "settings"), [(table_run, {"full": True}), (grey_run, {"levels": 4}), (point_run, {"levels": 8})]
 )
@@ -283,13 +276,16 @@ def test_the_summary_is_json_whose_parts_and_curves_add_up(make, settings):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["bits"] == pytest.approx(sum(found["parts"].values()))
     assert found["log_snr"] == sorted(found["log_snr"])
-    assert len({len(found[name]) for name in ("log_snr", "rate", "width", "distortion")}) == 1
+    assert len({len(found[name]) for name in ("log_snr", "t", "rate", "width", "distortion")}) == 1
     if settings.get("full"):
         total = sum(rate * width for rate, width in zip(found["rate"], found["width"], strict=True))
         assert total == pytest.approx(found["parts"]["steps"])
         assert (found["steps"], found["limit"]) == (20, False)
+        assert found["t"] == pytest.approx([k / 20 for k in range(20, 1, -1)])
     else:
         assert (found["steps"], found["limit"]) == (None, True)
+        level = asked.denoiser.corruption.level(torch.tensor(found["t"], dtype=torch.float64))
+        assert level.log_snr.tolist() == pytest.approx(found["log_snr"])
 
 
 def test_one_example_says_nothing_of_others():

@@ -169,7 +169,7 @@ def _batch(asked: Asked, data: Dataset) -> tuple[Tensor, Condition | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class ExactBits:
-    """-log p by the ODE of some examples, nats each, and the bound of the same ones from the same estimate."""
+    """-log p by the ODE of some examples, nats each; z1 was at this highest log-SNR."""
 
     nats: Tensor
     evaluations: int
