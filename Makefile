@@ -7,7 +7,7 @@ BIN := .venv/bin
 demo: .venv/ready
 	rm -rf runs/demo
 	$(BIN)/ebbtide train digits --out runs/demo
-	$(BIN)/ebbtide sample runs/demo -n 100 --film
+	$(BIN)/ebbtide sample runs/demo -n 100 --steps 50 --film
 	$(BIN)/ebbtide restore runs/demo --examples 6 --level 0.5
 	$(BIN)/ebbtide report runs/demo
 	@echo

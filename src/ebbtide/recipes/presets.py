@@ -69,6 +69,8 @@ PRESETS: dict[str, Preset] = {
             data=DataRecipe(source="digits"),
             network=NetworkRecipe(lean=True),
             training=TrainingRecipe(minutes=1.2, batch=64, rate=2e-3),
+            # even steps of t: after a minute a classifier reads more of the digits so (95 % surely, against 94 %)
+            sampling=SamplingRecipe(steps=20, grid="uniform"),
         ),
         "8x8 handwritten digits that come with scikit-learn; readable after a minute on two cores",
         (1, 8, 8),
