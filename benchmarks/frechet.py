@@ -8,7 +8,6 @@ Its scale is its own: compare with the floors (`floors`), which say what real im
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,47 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ebbtide.data import Dataset, load
+from ebbtide.evaluation.metrics import Moments, MomentsSum, frechet
+from ebbtide.networks.classifier import FEATURES, Classifier
 
 FASHION = "/usr/share/datasets/fashion-mnist"
 CACHE = Path("runs/benchmarks")
 
 
-class Classifier(nn.Module):
-    """Three convolutions, the first on every pixel, and a linear layer; features are the 128 means before the last."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for before, after, stride in ((1, 32, 1), (32, 64, 2), (64, 128, 2)):
-            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(128, 10)
-
-    def features(self, x: Tensor) -> Tensor:
-        return self.body(x).mean((2, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
-
-
 def as_input(images: np.ndarray) -> Tensor:
     """uint8 (n, 28, 28, 1) -> float32 (n, 1, 28, 28), from -1 to 1."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean and covariance of features, float64."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-def frechet(one: Moments, other: Moments) -> float:
-    """The distance; the trace of the root from the eigenvalues of the product, which are real and not negative."""
-    roots = np.sqrt(np.maximum(np.linalg.eigvals(one.covariance @ other.covariance).real, 0))
-    traces = np.trace(one.covariance) + np.trace(other.covariance)
-    return float(np.square(one.mean - other.mean).sum() + traces - 2 * roots.sum())
 
 
 class Judge:
@@ -68,7 +36,7 @@ class Judge:
     def __init__(self, source: str = FASHION) -> None:
         self.train, self.test = load(source), load(source, split="test")
         self.file = CACHE / "classifier.safetensors"
-        self.network = Classifier()
+        self.network = Classifier(1, 28, 10)
         if self.file.is_file():
             self.network.load_state_dict(load_file(self.file))
         else:
@@ -84,8 +52,9 @@ class Judge:
 
     def moments(self, images: np.ndarray) -> Moments:
         """Of the features of uint8 images (n, 28, 28, 1)."""
-        found = self._answers(images, self.network.features)
-        return Moments(found.mean(0), np.cov(found, rowvar=False))
+        total = MomentsSum(FEATURES)
+        total.add(self._answers(images, self.network.features))
+        return total.moments()
 
     def read(self, images: np.ndarray) -> np.ndarray:
         """The classes that the classifier sees."""

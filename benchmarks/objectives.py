@@ -23,6 +23,7 @@ from digits import features
 from ebbtide.conditions import Condition
 from ebbtide.data import Dataset, load
 from ebbtide.evaluation.figures import BLUE, GREEN, INK, ORANGE, panels, png_bytes
+from ebbtide.evaluation.metrics import Moments, MomentsSum, frechet
 from ebbtide.evaluation.records import read_records
 from ebbtide.files import write_atomically
 from ebbtide.objectives.gradients import gradient_moments
@@ -34,7 +35,6 @@ from ebbtide.recipes.objectives import OBJECTIVES, with_objective
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.run import Run, open_run
 from ebbtide.recipes.train import train
-from frechet import Moments, frechet
 
 FOLDER = measure.RESULTS / "objectives"
 PICTURES = Path("docs/pictures")
@@ -55,7 +55,9 @@ class Reader:
     def moments(self, images: np.ndarray) -> Moments:
         """Of the 256 activations."""
         hidden = np.maximum(features(images) @ self.model.coefs_[0] + self.model.intercepts_[0], 0)
-        return Moments(hidden.mean(0), np.cov(hidden, rowvar=False))
+        total = MomentsSum(hidden.shape[1])
+        total.add(hidden)
+        return total.moments()
 
     def distance(self, images: np.ndarray) -> float:
         """Fréchet distance to the real training images."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import measure
 
-PAGES = (Path("README.md"), Path("docs/speed.md"), Path("docs/objectives.md"))
+PAGES = (Path("README.md"), Path("docs/speed.md"), Path("docs/objectives.md"), Path("docs/evaluation.md"))
 MARKED = re.compile(r"(<!-- (?P<name>[\w-]+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
 
 

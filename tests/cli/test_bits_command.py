@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from ebbtide.cli import bits as command
+from ebbtide.cli import decoder
 from ebbtide.recipes import pixels
 from trials import call, everything_in, grey_run, pictures, point_run, refusal, table_run
 
@@ -145,7 +146,7 @@ def test_a_decoder_is_trained_once(run, undrawn, monkeypatch):
     out, found = bits(run, *QUICK, "--decoder", "trained")
     assert found["decoder"] == "trained"
     assert shown(out, "L_0: the last step, the trained decoder") > 0
-    monkeypatch.setattr(command, "train_decoder", None)
+    monkeypatch.setattr(decoder, "train_decoder", None)
     assert bits(run, *QUICK, "--decoder", "trained") == (out, found)
 
 
@@ -153,6 +154,7 @@ def test_on_a_terminal_there_are_bars_and_the_same_numbers(run, undrawn, monkeyp
     monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, steps=3, batch=8, warmup=1))
     terminal = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=150)
     monkeypatch.setattr(command, "screen", terminal)
+    monkeypatch.setattr(decoder, "screen", terminal)
     _, found = bits(run, *QUICK, "--decoder", "trained", "--ode", "--ode-examples", 1)
     for words in ("training the last decoder", "measuring", f"{found['bits']:.4f}"):
         assert words in terminal.file.getvalue()
@@ -217,7 +219,7 @@ def test_what_is_no_run_or_has_no_checkpoint_is_refused(run, tmp_path):
 
 def test_without_torchdiffeq_it_says_what_to_install_before_the_work(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchdiffeq", None)
-    monkeypatch.setattr(command, "measure", None)
+    monkeypatch.setattr(decoder, "measure", None)
     before = everything_in(run)
     assert 'pip install "ebbtide[ode]"' in refusal("bits", run, "--ode", "--decoder", "trained", *QUICK)
     assert everything_in(run) == before
@@ -225,5 +227,5 @@ def test_without_torchdiffeq_it_says_what_to_install_before_the_work(run, monkey
 
 def test_a_run_about_single_steps_has_no_ode(tmp_path, monkeypatch):
     run = shutil.copytree(table_run("step-noise"), tmp_path / "run")
-    monkeypatch.setattr(command, "measure", None)
+    monkeypatch.setattr(decoder, "measure", None)
     assert "step_noise" in refusal("bits", run, "--ode", *QUICK)

@@ -12,6 +12,8 @@ import pytest
 import ebbtide
 from ebbtide.cli import main as main_module
 from ebbtide.cli.bits import BitsOptions
+from ebbtide.cli.doctor import DoctorOptions
+from ebbtide.cli.evaluate import EvaluateOptions
 from ebbtide.cli.main import COMMANDS
 from ebbtide.cli.restore import RestoreOptions
 from ebbtide.cli.sample import SampleOptions
@@ -27,6 +29,8 @@ OPTIONS = {
     "train": TrainOptions,
     "sample": SampleOptions,
     "restore": RestoreOptions,
+    "evaluate": EvaluateOptions,
+    "doctor": DoctorOptions,
     "info": InfoOptions,
     "report": ReportOptions,
 }
@@ -100,7 +104,7 @@ def test_what_the_parser_cannot_read_ends_with_2_and_no_traceback(name):
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("name", ["sample", "info", "report"])
+@pytest.mark.parametrize("name", ["sample", "evaluate", "doctor", "info", "report"])
 def test_a_run_must_be_named(name):
     outcome = call(name)
     assert outcome.code == 2

@@ -75,6 +75,34 @@ def test_the_last_levels_stand_out_from_a_few_earlier_ones():
     assert "0: data, 1: noise" in texts(figure)
 
 
+def bars_of(record):
+    """Labels and heights of what is drawn beside the losses."""
+    patches = figures.levels_figure([levels(1, [9.0, 9.0, 9.0]), record]).axes[0].patches
+    return {patch.get_label(): patch.get_data().values.tolist() for patch in patches if "best" in patch.get_label()}
+
+
+def test_the_best_constant_and_linear_denoiser_are_bars_beside_the_losses():
+    record = levels(2, [3.0, None, 1.0])
+    assert bars_of(record) == {}
+    bars = {"constant": [1, 2.0, 3.0], "linear": [0.5, 1.0, 1.5]}
+    found = bars_of(record | bars)
+    assert found == {"best constant": [1, 2, 3], "best linear denoiser": [0.5, 1, 1.5]}
+    figure = figures.levels_figure([record | bars])
+    for patch in figure.axes[0].patches:
+        assert patch.get_data().edges.tolist() == record["edges"]
+    assert "best constant" in texts(figure)
+    earlier = figures.levels_figure([record | bars, levels(3, [3.0, 2.0, 1.0])])
+    assert "best" not in texts(earlier)
+
+
+@pytest.mark.parametrize(
+    "bar", [[1.0, 2.0], [1.0, 2.0, 3.0, 4.0], [], None, "abc", 3, [1.0, None, 3.0], [1.0, math.nan, 3.0], ["a"] * 3]
+)
+def test_a_bar_that_does_not_fit_is_left_out_and_costs_only_itself(bar):
+    found = bars_of(levels(2, [3.0, None, 1.0]) | {"constant": bar, "linear": [0.5, 1.0, 1.5]})
+    assert found == {"best linear denoiser": [0.5, 1.0, 1.5]}
+
+
 def test_rate_and_speed_share_a_figure_and_either_may_be_missing():
     both = figures.rate_figure([update(1, rate=1e-3, images_per_second=100.0), update(2, rate=1e-4)])
     assert len(both.axes) == 2

@@ -256,7 +256,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     source = pictures(tmp_path / "pictures", 20, colour=False)
     (source / "broken.png").write_bytes(b"\x89PNG\r\n")
     (text,) = notes(trained(small("images", source=str(source), steps=1), tmp_path / "run"), trouble=True)
-    assert "skipped 1 file" in text
+    assert "1 of 21 files cannot be read" in text
     assert "broken.png" in text
 
 

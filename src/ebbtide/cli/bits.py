@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 import tyro
 from rich.markup import escape
-from rich.progress import Progress, track
 from rich.table import Table
 
+from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import Variance
@@ -24,13 +24,9 @@ from ebbtide.evaluation.figures import png_bytes
 from ebbtide.files import write_atomically
 from ebbtide.likelihood.bound import Bound
 from ebbtide.likelihood.reconstruction import Reconstruction
-from ebbtide.recipes.bits import Asked, BitsSettings, ask, check_ode, join, measure, measure_exactly, summary
+from ebbtide.recipes.bits import Asked, BitsSettings, ask, check_ode, measure_exactly, summary
 from ebbtide.recipes.build import build_data
-from ebbtide.recipes.pixels import SETTINGS, find_decoder, train_decoder
 from ebbtide.recipes.run import Weights, open_run
-
-FIRST_NOISE = {"bins": 1.0, "trained": 4.0}
-"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +97,8 @@ def bits(arguments: Sequence[str]) -> int:
     asked = ask(run, settings)
     if options.ode:
         check_ode(asked)
-    reconstruction = _reconstruction(asked, options)
-    with Progress(console=screen, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("measuring", total=len(asked.examples))
-        parts = []
-        for part in measure(asked, reconstruction):
-            parts.append(part)
-            progress.advance(task, len(part))
-    bound = join(parts)
+    reconstruction = reconstruction_of(asked, trained=options.decoder == "trained")
+    bound = bound_of(asked, reconstruction)
     found = summary(asked, bound) | {"decoder": options.decoder if run.data.is_image else "density"}
     found["baselines"] = _baselines(asked)
     if options.ode:
@@ -117,30 +107,6 @@ def bits(arguments: Sequence[str]) -> int:
     wrote(write_atomically(run.path / "bits.json", json.dumps(found, indent=1) + "\n"), "figures")
     wrote(write_atomically(run.pictures / "bits.png", png_bytes(bits_figure(found))), "picture")
     return 0
-
-
-def _reconstruction(asked: Asked, options: BitsOptions) -> Reconstruction:
-    """The last decoder, trained first if it is to be."""
-    if options.decoder == "bins":
-        return asked.reconstruction()
-    from ebbtide.likelihood.pixels import TrainedPixels
-
-    run, first = asked.run, asked.ladder.first
-    network = find_decoder(run, first)
-    if network is None:
-        data = build_data(run.recipe.data, "train", run.data.value_range)
-        steps = track(
-            train_decoder(run, asked.denoiser, data, first),
-            "training the last decoder",
-            total=SETTINGS.steps,
-            console=screen,
-            disable=not screen.is_terminal,
-        )
-        for _ in steps:
-            pass
-        network = find_decoder(run, first)
-    assert network is not None
-    return TrainedPixels(run.data.value_range, network.to(asked.settings.device))
 
 
 def _baselines(asked: Asked) -> dict[str, float]:

@@ -15,6 +15,8 @@ COMMANDS = {
         "ebbtide.cli.restore",
         "noise real pictures and bring them back: ebbtide restore RUN a.png --level 0.5",
     ),
+    "evaluate": ("ebbtide.cli.evaluate", "how good a run is, with floors and standard errors: ebbtide evaluate RUN"),
+    "doctor": ("ebbtide.cli.doctor", "what is wrong with a run, a recipe or data: ebbtide doctor RUN|RECIPE|DATA"),
     "bits": ("ebbtide.cli.bits", "what an example costs, in bits: ebbtide bits RUN"),
     "info": ("ebbtide.cli.show", "what a run is and how far it came: ebbtide info RUN"),
     "report": ("ebbtide.cli.show", "one HTML page about a run: ebbtide report RUN"),
@@ -39,7 +41,7 @@ def overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point; leaves with 0 (done), 2 (wrong input) or 130 (stopped by Ctrl-C)."""
+    """The entry point; leaves with 0 (done), 1 (the doctor found something), 2 (wrong input), 130 (Ctrl-C)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.exit(_run(arguments))

@@ -4,6 +4,7 @@ from ebbtide.denoisers.decoder import VARIANCES, Variance, decode, decode_exactl
 from ebbtide.denoisers.estimate import Denoiser, Estimate, GaussianDenoiser, GaussianEstimate, VarianceEstimate
 from ebbtide.denoisers.network import NetworkDenoiser, VarianceDenoiser
 from ebbtide.denoisers.oracles import FiniteOracle, GaussianOracle, MixtureOracle
+from ebbtide.denoisers.wiener import LinearDenoiser
 
 __all__ = [
     "VARIANCES",
@@ -13,6 +14,7 @@ __all__ = [
     "GaussianDenoiser",
     "GaussianEstimate",
     "GaussianOracle",
+    "LinearDenoiser",
     "MixtureOracle",
     "NetworkDenoiser",
     "Variance",

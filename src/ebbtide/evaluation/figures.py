@@ -96,6 +96,13 @@ def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
             linestyle="-" if final else styles[index % len(styles)],
             label=f"step {record['step']:,}",
         )
+    for name, label in (("constant", "best constant"), ("linear", "best linear denoiser")):
+        bar = last.get(name)
+        if isinstance(bar, list) and len(bar) == len(last["loss"]) and all(map(is_number, bar)) and any(bar):
+            style = (0, (1, 2)) if name == "constant" else (0, (4, 2))
+            edges = np.array(last["edges"], dtype=float)
+            heights = np.array([value or np.nan for value in bar], dtype=float)  # 0: there is no bar
+            axes.stairs(heights, edges, baseline=None, color=INK, linewidth=1.0, linestyle=style, label=label)
     values = [value for record in chosen for value in record["loss"] if is_number(value)]
     _scale(axes, np.array(values), np.array(values))
     axes.set(xlabel="noise level t  (0: data, 1: noise)", ylabel="mean loss (older batches fade)")

@@ -29,6 +29,8 @@ $body
 </html>
 """)
 
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What may be raised where a file of JSON is cut, or holds other things than expected."""
 SMALL = 800  # a picture up to this many pixels wide keeps hard edges where a screen enlarges it
 
 

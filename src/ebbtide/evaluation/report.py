@@ -10,7 +10,9 @@ import numpy as np
 
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation import figures
-from ebbtide.evaluation.page import duration, numbers, page, picture, section, sentence, table
+from ebbtide.evaluation.diagnosis import diagnosis_section
+from ebbtide.evaluation.page import DAMAGED, duration, numbers, page, picture, section, sentence, table
+from ebbtide.evaluation.quality import quality_section
 from ebbtide.evaluation.records import read_records
 from ebbtide.files import write_atomically
 
@@ -32,6 +34,8 @@ def write_report(run: Path | str) -> Path:
         _samples(run, records),
         _picture_section(run, "film", "Film of sampling", "wide"),
         _picture_section(run, "restored", "Restored"),
+        quality_section(run),
+        diagnosis_section(run),
         _other_pictures(run),
         _over_training(run, records),
         '<div class="pair">',
@@ -138,7 +142,7 @@ def _bits(run: Path) -> dict[str, str]:
     try:
         found = json.loads((run / "bits.json").read_bytes())
         return {f"bits a dimension ({found['split']})": f"{found['bits']:.3f} ± {found['noise_error']:.3f}"}
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return {}
 
 
@@ -186,7 +190,9 @@ def _picture_section(run: Path, name: str, title: str, kind: str = "") -> str:
 def _other_pictures(run: Path) -> str:
     """Every further picture of the run, under its file name."""
     paths = sorted((run / "pictures").glob("*.png"))
-    others = [path for path in paths if path.stem not in ("final", "film", "restored")]
+    others = [
+        path for path in paths if path.stem not in ("final", "film", "restored", "evaluation", "neighbours", "doctor")
+    ]
     shown = [(path.stem, picture(path, path.stem, kind="other")) for path in others]
     return "\n".join(section(name.replace("-", " ").capitalize(), tag) for name, tag in shown if tag)
 

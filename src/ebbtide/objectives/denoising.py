@@ -50,6 +50,12 @@ class DenoisingObjective(Drawn):
         """The network, read as this objective trains it."""
         return NetworkDenoiser(network, self.corruption, self.predicts)
 
+    def per_x0(self, t: Float64[Tensor, " batch"]) -> Float64[Tensor, " batch"]:
+        """What a squared error of x0 counts in the loss at t."""
+        level, kind = self.corruption.level(t), self.predicts if self.measured is None else self.measured
+        weight = weight_between(level, level.pair("x0"), self.corruption.pair(kind, t))
+        return weight if self.weight is None else weight * self.weight(self.corruption, t)
+
     def __call__(
         self,
         network: Callable[..., Tensor],

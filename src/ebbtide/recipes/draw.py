@@ -56,15 +56,19 @@ def draw(
     labels: Int[Tensor, " count"] | None = None,
     batch: int = BATCH,
     device: torch.device | str = "cpu",
+    offset: int = 0,
 ) -> Iterator[Drawing]:
-    """New samples 0..count-1 under this seed, batch by batch, step by step, by the run's sampling recipe."""
+    """New samples 0..count-1 under this seed, batch by batch, step by step, by the run's sampling recipe.
+
+    offset: samples offset..offset+count-1 instead, for those who draw a few at a time; labels are those of these.
+    """
     require(count >= 1, f"{count} samples came, expected at least 1")
     require(batch >= 1, f"batches of {batch} came, expected at least 1")
     sampling = run.recipe.sampling
     sampler = build_sampler(sampling)
     grid = build_grid(sampling, denoiser.corruption.schedule)
     for first in range(0, count, batch):
-        indices = range(first, min(first + batch, count))
+        indices = range(offset + first, offset + min(first + batch, count))
         chosen = None if labels is None else Condition(label=labels[first : first + batch]).to(device)
         steps = generate(
             denoiser, sampler, grid, run.data.event_shape, indices, seed=seed, condition=chosen, device=device

@@ -13,13 +13,15 @@ import torch
 from accelerate import Accelerator
 
 from ebbtide.data import Dataset
+from ebbtide.doctor.watch import LevelWatch, LossWatch
 from ebbtide.errors import TrainingStopped, require
 from ebbtide.evaluation.records import Records, keep_until
 from ebbtide.files import clear_disk_errors
-from ebbtide.objectives import GaussianObjective
+from ebbtide.objectives import DenoisingObjective, GaussianObjective
 from ebbtide.recipes import board, showing
 from ebbtide.recipes.build import build_data, build_objective, build_schedule, build_settings, build_trainee
 from ebbtide.recipes.cost import cost_of, expectation, images_a_second
+from ebbtide.recipes.doctor import first_look, linear_denoiser
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import DataFacts, Run, open_run
 from ebbtide.schedules import Schedule
@@ -27,8 +29,8 @@ from ebbtide.training import Trainee, Update, checkpoints, fit
 from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
 from ebbtide.training.state import GROUPS
 
-BITS_LEFT = 1e-3
-"""Bits a dimension left at t = 1 from which a warning is given."""
+WATCHED_EXAMPLES, WATCHED_NUMBERS = 5000, 1024
+"""Examples, and numbers each, up to which the covariance is taken whole for the bars that losses are held against."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +143,9 @@ def _first_notes(run: Run, dataset: Dataset, objective: GaussianObjective, train
         ),
         Note(f"to expect: {expectation(speed, run.recipe.training)}"),
     ]
-    if dataset.skipped:
-        shown = "; ".join(dataset.skipped[:3]) + ("; ..." if len(dataset.skipped) > 3 else "")
-        notes.append(Note(f"skipped {len(dataset.skipped)} files that cannot be read: {shown}", trouble=True))
-    examples = dataset.batch(torch.arange(min(256, len(dataset)))).x0
-    left = float(objective.corruption.bits_left(examples).mean()) / examples[0].numel()
-    if left > BITS_LEFT:
-        text = (
-            f"the schedule leaves {left:.2g} bits a dimension of the data at t = 1 (less than {BITS_LEFT:g} is "
-            "negligible): samples start from pure noise, which the network never saw; use more steps or larger betas"
-        )
-        notes.append(Note(text, trouble=True))
+    for finding in first_look(dataset, objective.corruption):
+        if finding.verdict != "fine":
+            notes.append(Note(finding.text, trouble=finding.verdict == "wrong"))
     return notes
 
 
@@ -173,6 +167,8 @@ class _Session:
         self.settings = build_settings(self.training)
         self.saved_at = self.shown_at = time.monotonic()
         self.showing_took = 0.0
+        self.loss_watch = LossWatch()
+        self.level_watch: LevelWatch | None = None
         self.records = Records(run.metrics) if accelerator.is_main_process else None
         self.board = board.open_board(run.path / "tensorboard") if accelerator.is_main_process else None
 
@@ -195,6 +191,9 @@ class _Session:
                     compiling = False
                 if update.skipped:
                     yield self._noted(f"step {update.step} was skipped: its loss or gradient was not finite")
+                risen = self.loss_watch.take(update)
+                if risen:
+                    yield self._noted(risen)
                 yield update
                 ended = update.progress >= 1
                 stopped = not ended and self._stop_everywhere()
@@ -204,7 +203,9 @@ class _Session:
                     yield Ended(self.run, finished=False)
                     return
                 if self._picture_due(before, update.progress):
-                    self._show(update.step)
+                    trouble = self._show(update)
+                    if trouble:
+                        yield self._noted(trouble)
                 before = update.progress
         except TrainingStopped as error:
             # None of the bad updates reached the weights: what was learned before them is kept.
@@ -262,19 +263,31 @@ class _Session:
         may = self.training.minutes is None or now >= 1 or paid_for
         return may and int(before * count) < int(now * count)
 
-    def _show(self, step: int) -> None:
-        """A grid of samples with the averaged weights, and the loss in bins of t."""
+    def _show(self, update: Update) -> str | None:
+        """A grid of samples with the averaged weights, and the loss in bins of t; trouble in words, if any."""
         if not self.accelerator.is_main_process:
-            return
+            return None
+        step, bars = update.step, self._bars()
         begun = time.monotonic()
         denoiser = self.run.wrap(self.trainee.average.network)
         path = showing.progress_picture(self.run, denoiser, self.dataset, step, self.accelerator.device)
         self._record("sampled", file=path.relative_to(self.run.path).as_posix())
-        self._record("levels", **self.trainee.bins.record())
+        self._record("levels", **self.trainee.bins.record(), **(bars.record() if bars else {}))
         if self.board is not None:
             board.add_picture(self.board, path, step)
         self.shown_at = time.monotonic()
         self.showing_took = self.shown_at - begun
+        return bars.look(self.trainee.bins, update.progress >= 1) if bars else None
+
+    def _bars(self) -> LevelWatch | None:
+        """What losses by level are held against, made when it is first asked for; None where it is not known."""
+        objective, data = self.objective, self.dataset
+        known = len(data) > 1 and (data.is_image or data.values[0].size <= WATCHED_NUMBERS)
+        # no subclass: it would add to the squared error
+        if self.level_watch is None and type(objective) is DenoisingObjective and known:
+            linear = linear_denoiser(data, objective.corruption, WATCHED_EXAMPLES, WATCHED_NUMBERS)
+            self.level_watch = LevelWatch.of(objective, linear)
+        return self.level_watch
 
     def _checkpoint_due(self, step: int) -> bool:
         if self.training.checkpoint_steps is not None:

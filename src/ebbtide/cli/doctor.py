@@ -1,0 +1,129 @@
+"""ebbtide doctor: what is wrong with a run, a recipe or data, in plain words."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+import tyro
+from rich.markup import escape
+
+from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.doctor.finding import Finding, in_order
+from ebbtide.doctor.levels import Errors
+from ebbtide.doctor.network import Levels
+from ebbtide.errors import require
+from ebbtide.evaluation.diagnosis import errors_figure
+from ebbtide.evaluation.figures import png_bytes
+from ebbtide.files import write_atomically
+from ebbtide.recipes.doctor import DoctorSettings, Found, examine_data, examine_recipe, examine_run
+from ebbtide.recipes.presets import PRESETS, find_recipe
+from ebbtide.recipes.recipe import DataRecipe
+from ebbtide.recipes.run import Run, open_run
+
+MARKS = {"wrong": "[bold red]wrong[/]", "note": "[yellow]note [/]", "fine": "[green]fine [/]"}
+
+
+@dataclass(frozen=True)
+class DoctorOptions:
+    """Say in plain words what is wrong with a run, a recipe or data, and what is fine, each with its number.
+
+    Of a run: data, schedule, records, weights, the error at each noise level against the best constant and the best
+    linear denoiser of its data, averaged against last weights, held-out against training examples, samples. Writes
+    RUN/doctor.json and RUN/pictures/doctor.png, which the report shows. Leaves with 1 if something is wrong, with 0 if
+    nothing is.
+    """
+
+    target: tyro.conf.Positional[str]
+    """A run's folder, a preset or a recipe (JSON), or data: a folder of images or IDX files, an array, hf:NAME."""
+    data: str | None = None
+    """Another source than the run's or recipe's own, such as where the data lie now."""
+    examples: int = 256
+    """Examples whose errors are measured at each noise level."""
+    samples: int = 128
+    """Samples that are drawn and looked at."""
+    brief: bool = False
+    """Leave out what is fine."""
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parse(DoctorOptions, "doctor", arguments)
+    require(options.examples >= 16, f"--examples {options.examples} came, expected at least 16")
+    require(options.samples >= 16, f"--samples {options.samples} came, expected at least 16")
+    run = open_run(Path(options.target)) if (Path(options.target) / "recipe.json").is_file() else None
+    findings, levels = _gathered(_findings(options, run))
+    for finding in in_order(findings):
+        if finding.verdict != "fine" or not options.brief:
+            screen.print(f"{MARKS[finding.verdict]}  {finding.check}: {escape(finding.text)}")
+    bad = [finding for finding in findings if finding.verdict == "wrong"]
+    if run is not None:
+        _write(run, findings, levels)
+    causes = list(dict.fromkeys(finding.cause for finding in bad if finding.cause))
+    if not bad:
+        screen.print(f"[green]nothing is wrong[/]: {len(findings)} checks")
+        return 0
+    screen.print(
+        f"[red]{len(bad)} of {len(findings)} checks found something wrong[/]"
+        + (f"; the likely cause: {escape('; '.join(causes))}" if causes else "")
+    )
+    return 1
+
+
+def _findings(options: DoctorOptions, run: Run | None) -> Iterator[Found]:
+    if run is not None:
+        if options.data is not None:
+            run = replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, source=options.data)))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return examine_run(run, DoctorSettings(examples=options.examples, samples=options.samples, device=device))
+    if options.target in PRESETS or (Path(options.target).suffix == ".json" and Path(options.target).is_file()):
+        recipe = find_recipe(options.target)
+        if options.data is not None:
+            recipe = replace(recipe, data=replace(recipe.data, source=options.data))
+        return examine_recipe(recipe)
+    require(options.data is None, f"--data came, but {options.target!r} is neither a run nor a recipe: drop it")
+    return examine_data(DataRecipe(source=options.target))
+
+
+def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None]:
+    """All findings, shown as they come where someone is looking, and the errors by level."""
+    findings: list[Finding] = []
+    levels: Levels | None = None
+    with screen.status("looking") as status:
+        for one in found:
+            if isinstance(one, Levels):
+                levels = one
+            else:
+                findings.append(one)
+                status.update(f"looked at {escape(one.check)}")
+    return findings, levels
+
+
+def _write(run: Run, findings: list[Finding], levels: Levels | None) -> None:
+    curves = _curves(levels)
+    content = {"findings": [asdict(finding) for finding in findings], "levels": curves}
+    wrote(write_atomically(run.path / "doctor.json", json.dumps(content, indent=1) + "\n"), "findings")
+    if levels is not None:
+        wrote(write_atomically(run.pictures / "doctor.png", png_bytes(errors_figure(curves))), "picture")
+
+
+def _curves(levels: Levels | None) -> dict[str, object]:
+    if levels is None:
+        return {}
+    return {
+        "log_snr": levels.average.log_snr.tolist(),
+        "constant": levels.constant,
+        "linear": _numbers(levels.linear),
+        "average": _numbers(levels.average),
+        "network": _numbers(levels.network),
+        "train": _numbers(levels.train),
+    }
+
+
+def _numbers(errors: Errors) -> list[float | None]:
+    """JSON has no NaN: an error that is not finite is null."""
+    return [value if math.isfinite(value) else None for value in errors.mean.tolist()]

@@ -1,0 +1,113 @@
+"""Trouble as it appears in training: a loss that rises, and levels at which nothing is learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from ebbtide.denoisers.wiener import LinearDenoiser
+from ebbtide.objectives import DenoisingObjective
+from ebbtide.schedules import Schedule
+from ebbtide.times import nearest
+from ebbtide.training import Update
+from ebbtide.training.bins import BINS, LevelBins
+
+SHARE = 0.02
+"""Of an update in the running mean of the loss."""
+WARM_UP = 100
+"""Updates before which nothing is said."""
+RISEN = 2.0
+"""Times the best running mean."""
+WORSE = 1.1
+"""Times the loss of the best constant, or at the end of the best linear denoiser."""
+SEEN = 500
+"""Examples of a level without which nothing is said about it."""
+
+
+@dataclass
+class LossWatch:
+    """Says once that the loss has risen far above what it was."""
+
+    mean: float = 0.0
+    best: float = float("inf")
+    updates: int = 0
+    said: bool = False
+
+    def take(self, update: Update) -> str | None:
+        """A sentence, the first time there is something to say."""
+        if update.skipped:
+            return None
+        self.updates += 1
+        self.mean += max(SHARE, 1 / self.updates) * (update.loss - self.mean)
+        if self.updates < WARM_UP:
+            return None
+        self.best = min(self.best, self.mean)
+        if self.said or self.mean <= RISEN * self.best:
+            return None
+        self.said = True
+        return (
+            f"the loss has risen from {self.best:.3g} to {self.mean:.3g}: the learning rate {update.rate:.2g} is "
+            "probably too high"
+        )
+
+
+@dataclass
+class LevelWatch:
+    """What the loss in each bin of t would be with the best constant and the best linear denoiser; 0: no bar.
+
+    Squared errors of x0 are turned into the objective's own loss by its weight at each time.
+    """
+
+    constant: list[float]
+    linear: list[float]
+    said: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, objective: DenoisingObjective, linear: LinearDenoiser, points: int = 64) -> LevelWatch:
+        """The mean over each bin's times: a table's own, or the middles of `points` equal parts."""
+        watch = cls([0.0] * BINS, [0.0] * BINS)
+        if linear.knows_all:
+            return watch
+        for index in range(BINS):
+            t = _times_of_bin(objective.corruption.schedule, index, points)
+            counts = objective.per_x0(t)
+            watch.constant[index] = linear.constant_error * float(counts.mean())
+            watch.linear[index] = float((linear.error(objective.corruption.level(t)) * counts).mean())
+        return watch
+
+    def record(self) -> dict[str, Any]:
+        """For the record of losses by level."""
+        return {"constant": self.constant, "linear": self.linear}
+
+    def look(self, bins: LevelBins, ended: bool) -> str | None:
+        """A sentence where a level is no better than without a network; the linear denoiser is the bar at the end."""
+        for name, bar, words in (
+            ("constant", self.constant, "guessing the mean of the data"),
+            *((("linear", self.linear, "the best linear denoiser"),) if ended else ()),
+        ):
+            bad = [
+                index
+                for index, (loss, count) in enumerate(zip(bins.losses, bins.counts, strict=True))
+                if count >= SEEN and bar[index] > 0 and loss > WORSE * bar[index]
+            ]
+            if bad and name not in self.said:
+                self.said.add(name)
+                worst = max(bins.losses[index] / bar[index] for index in bad)
+                return (
+                    f"at {len(bad)} of {BINS} noise levels (t from {bad[0] / BINS:.2f} to {(bad[-1] + 1) / BINS:.2f}) "
+                    f"the network is no better than {words} (loss up to {worst:.2g} times as large)"
+                )
+        return None
+
+
+def _times_of_bin(schedule: Schedule, index: int, points: int) -> Float64[Tensor, " times"]:
+    """Those that training draws there; of a table so short that it draws none, the nearest."""
+    if schedule.steps is None:
+        return (index + (torch.arange(points, dtype=torch.float64) + 0.5) / points) / BINS
+    known = torch.arange(1, schedule.steps + 1, dtype=torch.float64) / schedule.steps
+    inside = known[(known * BINS).ceil() == index + 1]
+    return inside if len(inside) else nearest(schedule, torch.tensor([(index + 0.5) / BINS], dtype=torch.float64))

@@ -1,0 +1,246 @@
+"""Examine data, a recipe or a run: which checks apply, and what they need. Findings come as they are found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebbtide.conditions import Condition
+from ebbtide.corruptions import GaussianCorruption
+from ebbtide.data import Dataset, ValueRange
+from ebbtide.data.dataset import spread
+from ebbtide.denoisers import GaussianDenoiser
+from ebbtide.denoisers.wiener import MOST_EXACT, LinearDenoiser
+from ebbtide.doctor.data import check_data, quick_checks
+from ebbtide.doctor.finding import Finding, fine, note, wrong
+from ebbtide.doctor.network import Levels, Patient, check_network, measured
+from ebbtide.doctor.records import check_records
+from ebbtide.doctor.samples import check_more_steps, check_samples
+from ebbtide.doctor.schedule import check_end, check_steps
+from ebbtide.doctor.weights import check_weights, standing
+from ebbtide.errors import EbbtideError, require
+from ebbtide.evaluation.records import read_records
+from ebbtide.guidance import Clipped
+from ebbtide.levels import STEP_KINDS, KindName
+from ebbtide.recipes.build import build_data, build_grid, build_sampler, build_schedule
+from ebbtide.recipes.draw import draw_all
+from ebbtide.recipes.recipe import DataRecipe, Recipe, SamplingRecipe, ScheduleName, ScheduleRecipe
+from ebbtide.recipes.run import Run, with_sampling
+from ebbtide.schedules import Schedule
+from ebbtide.training import checkpoints
+
+Found = Finding | Levels
+MOST_FOR_LINEAR = 20_000
+"""Examples, spread over the set, from which the linear denoiser is made."""
+SCHEDULES: tuple[ScheduleName, ...] = ("normal", "cosine", "sigmoid", "linear", "lecture")
+"""Those that weights may have been trained with instead of the recipe's."""
+RANGES = {"pixels from -1 to 1": (-1.0, 1.0), "pixels from 0 to 1": (0.0, 1.0), "pixels from 0 to 255": (0.0, 255.0)}
+NOISE_KINDS: tuple[KindName, ...] = ("x0", "eps", "v")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorSettings:
+    """How much is looked at."""
+
+    examples: int = 256
+    samples: int = 128
+    device: str = "cpu"
+
+
+def first_look(dataset: Dataset, corruption: GaussianCorruption) -> Iterator[Finding]:
+    """What takes no time and needs no network; training does it before the first update."""
+    yield from quick_checks(dataset)
+    yield check_end(corruption, _examples(dataset, 256)[0])
+
+
+def examine_data(recipe: DataRecipe) -> Iterator[Finding]:
+    """The data alone."""
+    train, held_out, trouble = _loaded(recipe, None)
+    yield from trouble
+    if train is not None:
+        yield from check_data(train, held_out)
+
+
+def examine_recipe(recipe: Recipe) -> Iterator[Finding]:
+    """The data, the schedule for them, and the sampler's steps."""
+    train, held_out, trouble = _loaded(recipe.data, None)
+    yield from trouble
+    if train is not None:
+        yield from check_data(train, held_out)
+        yield from _schedule(recipe, train)
+
+
+def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
+    """All of it; the errors by level come among the findings, for the picture."""
+    training = run.recipe.training
+    records = read_records(run.metrics) if run.metrics.is_file() else []
+    yield from check_records(records, training.optimizer, training.rate)
+    train, held_out, trouble = _loaded(run.recipe.data, run)
+    yield from trouble
+    if train is not None:
+        yield from check_data(train, held_out)
+        yield from _schedule(run.recipe, train)
+    average = _bare(run.denoiser(settings.device))  # weights that do not fit the recipe are refused here
+    network = _bare(run.denoiser(settings.device, "network"))
+    loaded = checkpoints.load(checkpoints.latest(run.checkpoints), ("network", "average"))
+    first = run.network().state_dict()
+    weights = list(check_weights(first, loaded.tensors["network"], loaded.tensors["average"]))
+    yield from weights
+    if train is None or any(finding.cause == "weights that are NaN" for finding in weights):
+        return
+    found = standing(first, loaded.tensors["network"], loaded.tensors["average"])
+    patient = Patient(
+        average=average,
+        network=network,
+        linear=linear_denoiser(train, run.objective().corruption),
+        train=_examples(train, settings.examples, settings.device),
+        held_out=None if held_out is None else _examples(held_out, settings.examples, settings.device),
+        standing=found,
+        others=_other_ways(run, train, settings.device),
+    )
+    levels = measured(patient)
+    yield levels
+    if bool(levels.average.values.isfinite().all() & levels.network.values.isfinite().all()):
+        yield from check_network(patient, levels)
+    else:
+        text = "the network answers with NaN or infinite numbers, though its weights are finite"
+        yield wrong("levels: finite", text, "answers that are not finite")
+    yield from _sampling(run, train, settings)
+
+
+def linear_denoiser(
+    dataset: Dataset, corruption: GaussianCorruption, most: int = MOST_FOR_LINEAR, most_exact: int = MOST_EXACT
+) -> LinearDenoiser:
+    """The best linear denoiser of (up to `most` of) a dataset's examples."""
+    some = dataset.subset(spread(len(dataset), most)) if len(dataset) > most else dataset
+    batches = (some.batch(torch.arange(i, min(i + 1000, len(some)))).x0 for i in range(0, len(some), 1000))
+    return LinearDenoiser.of(batches, corruption, most_exact)
+
+
+def _loaded(recipe: DataRecipe, run: Run | None) -> tuple[Dataset | None, Dataset | None, list[Finding]]:
+    """Both splits; what cannot be read is a finding, for that is what was asked."""
+    found: list[Finding] = []
+    wanted = run.data.value_range if run is not None and run.data.is_image else None
+    try:
+        train = build_data(recipe, "train", wanted)
+    except EbbtideError as error:
+        broken = re.search(r"\bnan\b", str(error), re.IGNORECASE)
+        cause = "values that are not numbers in a file" if broken else "data that cannot be read"
+        return None, None, [wrong("data: files", str(error), cause)]
+    if run is not None:
+        require(
+            train.event_shape == run.data.event_shape,
+            f"the data have examples of shape {train.event_shape}, but {run.path} learned {run.data.event_shape}: "
+            "give the data that it was trained on (--data)",
+        )
+        if len(train) != run.data.examples:
+            text = f"there are {len(train):,} examples now, and were {run.data.examples:,} when it was trained"
+            found.append(note("data: changed", text))
+    try:
+        held_out = build_data(replace(recipe, limit=None), "test", wanted or (train.range if train.is_image else None))
+    except EbbtideError:
+        found.append(
+            note("data: held-out", "there is no test split: what is unseen cannot be told from what is learned")
+        )
+        return train, None, found
+    return train, held_out if held_out.event_shape == train.event_shape else None, found
+
+
+def _examples(dataset: Dataset, count: int, device: str = "cpu") -> tuple[Tensor, Condition | None]:
+    some = dataset.subset(spread(len(dataset), count)) if len(dataset) > count else dataset
+    batch = some.batch(torch.arange(len(some))).to(device)
+    return batch.x0, batch.condition if dataset.labels is not None else None
+
+
+def _schedule(recipe: Recipe, train: Dataset) -> Iterator[Finding]:
+    schedule = build_schedule(recipe.schedule)
+    corruption = GaussianCorruption(schedule)
+    yield check_end(corruption, _examples(train, 256)[0])
+    sampling = _known_variance(recipe.sampling)
+    try:
+        grid = build_grid(sampling, schedule)
+    except EbbtideError as error:
+        yield wrong("sampling: steps", str(error), "sampling steps that the schedule does not have")
+        return
+    yield check_steps(linear_denoiser(train, corruption), build_sampler(sampling), grid)
+
+
+def _known_variance(sampling: SamplingRecipe) -> SamplingRecipe:
+    """A learned variance is the network's; without one, the posterior's."""
+    return replace(sampling, variance="posterior") if sampling.variance == "learned" else sampling
+
+
+def _bare(denoiser: GaussianDenoiser) -> GaussianDenoiser:
+    """Without what is wrapped around it for sampling: what the network itself says."""
+    return denoiser.denoiser if isinstance(denoiser, Clipped) else denoiser
+
+
+def _other_ways(
+    run: Run, train: Dataset, device: str
+) -> dict[str, tuple[GaussianDenoiser, Callable[[Tensor], Tensor]]]:
+    """The same weights under other schedules, kinds of prediction and ranges of values."""
+    found: dict[str, tuple[GaussianDenoiser, Callable[[Tensor], Tensor]]] = {}
+    recipe = run.recipe
+    about_steps = recipe.objective.predicts in STEP_KINDS or recipe.objective.variance == "learned"
+    for name in SCHEDULES:
+        if name != recipe.schedule.name:
+            # a step's own noise means nothing between the steps of a table
+            steps = run.objective().corruption.schedule.steps if about_steps else None
+            schedule = ScheduleRecipe(name=name, steps=steps)
+            found[f"schedule {name}"] = _with(run, replace(recipe, schedule=schedule), device), _as_is
+    if recipe.objective.predicts in NOISE_KINDS and recipe.objective.variance == "fixed":
+        for kind in NOISE_KINDS:
+            if kind != recipe.objective.predicts:
+                objective = replace(recipe.objective, predicts=kind, measured=None, weight="none")
+                found[f"prediction {kind}"] = _with(run, replace(recipe, objective=objective), device), _as_is
+    if run.data.is_image:
+        own, ranges = run.data.range, RANGES | {"standardised pixels": _standard(train)}
+        for words, other in ranges.items():
+            if max(abs(a - b) for a, b in zip(own, other, strict=True)) > 0.05 * (own[1] - own[0]):
+                found[words] = _bare(run.denoiser(device)), partial(_stretched, own=own, other=other)
+    return found
+
+
+def _with(run: Run, recipe: Recipe, device: str) -> GaussianDenoiser:
+    return _bare(replace(run, recipe=recipe).denoiser(device))
+
+
+def _standard(train: Dataset) -> tuple[float, float]:
+    standard = ValueRange.standard(train.values)
+    return standard.low, standard.high
+
+
+def _as_is(x0: Tensor) -> Tensor:
+    return x0
+
+
+def _stretched(x0: Tensor, own: tuple[float, float], other: tuple[float, float]) -> Tensor:
+    return (x0 - own[0]) / (own[1] - own[0]) * (other[1] - other[0]) + other[0]
+
+
+def _sampling(run: Run, train: Dataset, settings: DoctorSettings) -> Iterator[Finding]:
+    """Samples with the labels of some examples, beside these."""
+    x0, condition = _examples(train, settings.samples)
+    labels = None if condition is None or not run.data.classes else condition.label
+    denoiser = run.denoiser(settings.device)
+    options: dict[str, Any] = {"labels": labels, "device": settings.device}
+    few = draw_all(run, denoiser, len(x0), **options)
+    yield from check_samples(few, x0)
+    sampling, schedule = run.recipe.sampling, denoiser.corruption.schedule
+    steady = sampling.sampler == "dpm2m" or (sampling.sampler == "ddim" and sampling.eta == 0)
+    if steady and _has(schedule, 2 * sampling.steps) and bool(few.isfinite().all()):
+        longer = with_sampling(run, replace(sampling, steps=2 * sampling.steps))
+        many = draw_all(longer, denoiser, len(x0), **options)
+        yield check_more_steps(few, many, x0, sampling.steps)
+    elif not steady and sampling.steps == schedule.steps:
+        yield fine("sampling: more steps", f"all of the schedule's {schedule.steps:,} steps are taken")
+
+
+def _has(schedule: Schedule, steps: int) -> bool:
+    return schedule.steps is None or steps <= schedule.steps
