@@ -157,7 +157,7 @@ def cases() -> dict[str, Case]:
     right, bgr = (
         sunsets(FOLDER / "data" / name, swapped=swapped) for name, swapped in (("sunsets", False), ("bgr", True))
     )
-    cosine = replace(base, schedule=ScheduleRecipe(name="cosine"))
+    linear = replace(base, schedule=ScheduleRecipe(name="linear", steps=1000))
     short = replace(
         base, schedule=ScheduleRecipe(name="constant", beta=0.02, steps=50), sampling=replace(base.sampling, steps=50)
     )
@@ -165,7 +165,7 @@ def cases() -> dict[str, Case]:
     found = {
         "unnormalised": Case(unnormalised, "pixels from 0 to 255", "not normalised"),
         "other-schedule": Case(
-            cosine, "trained with cosine, sampled with normal", "schedule cosine", after=rescheduled
+            linear, "trained with Ho's 1,000 steps, sampled with normal", "schedule linear", after=rescheduled
         ),
         "rate": Case(digits(rate=2.0), "a learning rate of 2, a thousand times too much", "learning rate"),
         "average-never": Case(base, "the average is never updated", "never updated", never_updated),

@@ -240,7 +240,7 @@ def test_labels_that_say_next_to_nothing_of_the_data_need_not_be_heeded():
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_that_labels_explain_is_that_of_the_class_means_even_of_few_examples(share):
-    """Of x = sqrt(share) mean of its class + sqrt(1 - share) noise, whatever the number of classes."""
+    """Of x = sqrt(share) mean of its class + sqrt(1 - share) noise; 8 classes in 40 examples show 35 parts of 39."""
     shares = []
     for seed in range(60):
         label = torch.arange(40) % 8
@@ -248,8 +248,8 @@ def test_the_share_that_labels_explain_is_that_of_the_class_means_even_of_few_ex
         x = share**0.5 * means[label] + (1 - share) ** 0.5 * noise(40, 50, seed=2 * seed + 1)
         shares.append(explained(x.reshape(40, 2, 5, 5), label))
     found = torch.tensor(shares, dtype=torch.float64)
-    assert abs(found.mean() - share) < SIGMAS * found.std() / len(shares) ** 0.5 + 0.03 * share
-    assert found.max() <= 1
+    between = share * 35 / 39
+    assert abs(found.mean() - between / (between + 1 - share)) < SIGMAS * found.std() / len(shares) ** 0.5 + 0.002
 
 
 def test_a_network_that_takes_labels_for_others_is_found():
@@ -345,7 +345,7 @@ def test_a_network_that_has_learned_nothing_is_not_put_down_to_the_recipe(answer
     others = readings(network, predicts, SCHEDULES, kinds, RANGES)
     findings = found(patient(NetworkDenoiser(network, CORRUPTION, predicts), others=others))
     assert "levels: linear" in wrong(findings)
-    assert "levels: recipe" not in wrong(findings), findings["levels: recipe"].text
+    assert findings["levels: recipe"].verdict == "note", findings["levels: recipe"].text
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "sigmoid"])
@@ -354,7 +354,7 @@ def test_the_right_recipe_or_one_that_is_as_good_is_not_doubted(schedule):
     others = readings(network, "v", SCHEDULES, ("eps", "x0"), RANGES)
     checks = found(patient(NetworkDenoiser(network, CORRUPTION, "v"), others=others))
     assert wrong(checks) == {}
-    assert checks["levels: recipe"].verdict in ("fine", "note")
+    assert checks["levels: recipe"].verdict == "fine"
 
 
 def test_of_examples_that_are_all_the_same_no_denoiser_can_be_better_than_their_mean():

@@ -10,12 +10,13 @@ from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import load
 from ebbtide.denoisers.wiener import LinearDenoiser
 from ebbtide.doctor.schedule import BITS_LEFT, DRAWS, TOO_COARSE, check_end, check_steps, spreads
-from ebbtide.recipes.build import build_data, build_grid, build_sampler, build_schedule
+from ebbtide.grids import uniform_grid
+from ebbtide.recipes.build import build_data, build_grid, build_schedule
 from ebbtide.recipes.doctor import linear_denoiser
 from ebbtide.recipes.presets import PRESETS
+from ebbtide.recipes.samplers import build_sampler
 from ebbtide.samplers import Ancestral, Ddim, DpmSolver2M
 from ebbtide.schedules import constant_schedule, linear_schedule, steps_to_forget, table
-from ebbtide.times import uniform_grid
 from parts import COSINE, SCHEDULES, SIGMAS, noise
 
 CORRUPTION = GaussianCorruption(COSINE)

@@ -32,6 +32,8 @@ UNTOLD = 1e-3
 BETTER, FITS = 0.9, 1.2
 """Ratio of errors to those of the recipe's way, and to the best linear denoiser's, below which another way to read the
 network is the right one."""
+AS_GOOD = 1.03
+"""Ratio to the best of the other ways, below which one is named with it: some schedules hardly differ."""
 READ = 64
 """Examples on which the other ways are tried, at every second level."""
 TELLING, TOLD = 0.05, 0.2
@@ -248,8 +250,10 @@ def _read_otherwise(patient: Patient, levels: Levels, bad: bool) -> Iterator[Fin
     )
     against = compare(found[best], own)
     if _overall(found[best]) < FITS and against.overall < BETTER and against.overall_z < -SURELY:
-        text = f"the weights were trained with {best}: {said}; mend the recipe"
-        yield wrong("levels: recipe", text, f"a recipe that is not the training's: {best}")
+        least = _overall(found[best])
+        alike = " or ".join(name for name, errors in found.items() if _overall(errors) < AS_GOOD * least)
+        text = f"the weights were trained with {alike}: {said}; mend the recipe"
+        yield wrong("levels: recipe", text, f"a recipe that is not the training's: {alike}")
     elif bad:
         yield note("levels: recipe", f"no other schedule, kind or range fits the weights better: {said}")
     else:
