@@ -19,12 +19,12 @@ import measure
 import peers
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import NetworkDenoiser
+from ebbtide.grids import uniform_grid
 from ebbtide.guidance import Clipped
 from ebbtide.recipes.build import build_network
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.samplers import Ddim, DpmSolver2M, Sampler, final, sample
 from ebbtide.schedules import NormalSchedule
-from ebbtide.times import uniform_grid
 from ebbtide.training.machine import in_precision
 from training_speed import SAME_SHAPE
 

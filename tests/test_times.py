@@ -1,14 +1,11 @@
-"""Grids that sampling walks down, draws of t that training learns from, and the time of a level."""
+"""Draws of t that training learns from, and the time of a level."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from ebbtide.errors import EbbtideError
 from ebbtide.schedules import (
     CosineSchedule,
     FunctionSchedule,
@@ -16,7 +13,7 @@ from ebbtide.schedules import (
     SigmoidSchedule,
     table,
 )
-from ebbtide.times import draw_times, karras_grid, nearest, time_of, uniform_grid
+from ebbtide.times import draw_times, nearest, time_of
 from parts import SCHEDULES, SIGMAS, seeded
 
 WHOLE_COSINE = CosineSchedule(last_log_snr=-math.inf)
@@ -31,37 +28,6 @@ def test_nearest_rounds_to_the_tables_times_and_never_to_0():
     t = at([0.0, 1e-9, 0.04, 0.26, 0.98, 1.0])
     assert nearest(table([0.1] * 10), t).tolist() == pytest.approx([0, 0.1, 0.1, 0.3, 1.0, 1.0])
     assert torch.equal(nearest(WHOLE_COSINE, t), t)
-
-
-@given(steps=st.integers(1, 60), count=st.integers(1, 60), start=st.floats(0.001, 1))
-@settings(max_examples=150, deadline=None)
-def test_grids_fall_from_the_start_to_0_on_times_that_the_table_knows(steps, count, start):
-    made = table([0.1] * steps)
-    available = round(float(nearest(made, at(start))) * steps)
-    if count > available:
-        with pytest.raises(EbbtideError, match=f"at most {available}"):
-            uniform_grid(made, count, start)
-        return
-    grid = uniform_grid(made, count, start)
-    assert len(grid) == count + 1
-    assert grid[-1] == 0
-    assert abs(grid[0] * steps - start * steps) <= max(0.5, 1 - start * steps) + 1e-9
-    assert (grid.diff() < 0).all()
-    assert torch.allclose((grid * steps).round(), grid * steps, rtol=0, atol=1e-9)
-    spacing = -grid.diff() * steps
-    assert spacing.max() - spacing.min() <= 2 + 1e-9
-
-
-@pytest.mark.parametrize("start", [1.0, 0.37])
-def test_grids_of_continuous_schedules_are_even(start):
-    grid = uniform_grid(SCHEDULES["cosine"], 5, start)
-    assert grid.tolist() == pytest.approx([start * i / 5 for i in range(5, -1, -1)], abs=1e-15)
-
-
-@pytest.mark.parametrize(("steps", "start"), [(0, 1.0), (-1, 1.0), (5, 0.0), (5, 1.5), (5, -0.5)])
-def test_grids_that_lead_nowhere_are_refused(steps, start):
-    with pytest.raises(EbbtideError):
-        uniform_grid(SCHEDULES["cosine"], steps, start)
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear", "list"])
@@ -152,39 +118,3 @@ def test_a_flat_stretch_is_told_by_its_first_time():
 def test_a_table_has_no_time_for_every_level():
     with pytest.raises(ValueError, match="table of 8 steps"):
         time_of(SCHEDULES["list"], at([0.0]))
-
-
-@pytest.mark.parametrize("name", ["cosine", "sigmoid", "normal", "function"])
-@pytest.mark.parametrize("start", [1.0, 0.5])
-@pytest.mark.parametrize("rho", [1.0, 7.0])
-def test_the_noise_of_karras_grid_is_even_in_its_root(name, start, rho):
-    schedule = SCHEDULES[name]
-    grid = karras_grid(schedule, 9, start, rho=rho)
-    assert grid.shape == (10,)
-    assert (grid.diff() < 0).all()
-    assert grid[-1] == 0
-    ratio = torch.exp(-0.5 * schedule.level(grid[:-1]).log_snr)
-    root = ratio ** (1 / rho)
-    assert torch.allclose(root.diff(), root.diff()[:1].expand(8), rtol=1e-6)
-    at_start = float(torch.exp(-0.5 * schedule.level(torch.tensor([start], dtype=torch.float64)).log_snr))
-    assert float(ratio[0]) == pytest.approx(min(40.0, at_start), rel=1e-6)
-    assert float(ratio[-1]) == pytest.approx(0.02, rel=1e-6)
-    if at_start < 40:
-        assert float(grid[0]) == start
-
-
-def test_a_grid_by_noise_works_for_one_step_and_from_little_noise():
-    schedule = SCHEDULES["normal"]
-    assert karras_grid(schedule, 1).shape == (2,)
-    grid = karras_grid(schedule, 4, 0.001)
-    assert float(grid[0]) == 0.001
-    assert (grid.diff() < 0).all()
-
-
-def test_a_table_has_no_grid_by_noise():
-    with pytest.raises(EbbtideError, match="use the uniform one"):
-        karras_grid(SCHEDULES["linear"], 5)
-    with pytest.raises(EbbtideError, match="0 < least < most"):
-        karras_grid(SCHEDULES["cosine"], 5, least=50.0)
-    with pytest.raises(EbbtideError, match="at least 1"):
-        karras_grid(SCHEDULES["cosine"], 0)

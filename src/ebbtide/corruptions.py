@@ -118,11 +118,22 @@ class GaussianCorruption:
         """q(xs | xt, x0), s < t (C3)."""
         return posterior(xt, x0, self.level(s), self.level(t))
 
-    def prior(self, shape: Sequence[int], generator: Randomness) -> Float[Tensor, "batch *event"]:
-        """N(0, I), which q(x1 | x0) approaches; `bits_left` says how closely."""
-        return normal(shape, generator)
+    def scale(self, t: float = 1.0) -> float:
+        """sqrt(alpha² + sigma²) at t: the standard deviation of xt for data of standard deviation 1."""
+        return math.sqrt(float(self.schedule.level(torch.tensor([t], dtype=torch.float64)).power))
+
+    def prior(self, shape: Sequence[int], generator: Randomness, t: float = 1.0) -> Float[Tensor, "batch *event"]:
+        """N(0, scale² I), which q(x1 | x0) approaches; `bits_left` says how closely. N(0, I) if variance is preserved.
+
+        t: where sampling begins, if it is not at 1.
+        """
+        return self.scale(t) * normal(shape, generator)
+
+    def prior_law(self, like: Float[Tensor, "batch *event"]) -> Gaussian:
+        """N(0, scale² I) at t = 1 over tensors of this shape and type."""
+        return standard_normal(like, like.ndim - 1).scaled(self.scale())
 
     def bits_left(self, x0: Float[Tensor, "batch *event"]) -> Float[Tensor, " batch"]:
-        """KL(q(x1|x0) ‖ N(0, I)) in bits, an example (B5): what the noise at t = 1 still says of the data."""
+        """KL(q(x1|x0) ‖ prior) in bits, an example (B5): what the noise at t = 1 still says of the data."""
         last = self.marginal(x0.double(), torch.ones(x0.shape[0], dtype=torch.float64))
-        return kl(last, standard_normal(last.mean, last.event_dims)) / math.log(2)
+        return kl(last, self.prior_law(last.mean)) / math.log(2)

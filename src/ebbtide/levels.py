@@ -79,6 +79,12 @@ class Level:
         """alpha² / sigma²."""
         return (self.alpha / self.sigma).square()
 
+    @property
+    def power(self) -> Float64[Tensor, "*batch"]:
+        """alpha² + sigma²: the variance of xt for data of variance 1; 1 exactly where it is preserved to rounding."""
+        power = self.alpha.square() + self.sigma.square()
+        return torch.where((power - 1).abs() < 1e-12, 1.0, power)
+
     def mix(self, x0: Tensor, eps: Tensor) -> Tensor:
         """xt = alpha x0 + sigma eps."""
         return along(self.alpha, x0) * x0 + along(self.sigma, x0) * eps

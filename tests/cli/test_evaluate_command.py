@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ebbtide.cli import decoder
 from ebbtide.cli import evaluate as command
+from ebbtide.cli import features as command_features
 from ebbtide.evaluation.quality import METRICS, SCALE
 from ebbtide.recipes import evaluate as recipe_module
 from ebbtide.recipes import features, pixels
@@ -219,7 +220,7 @@ def test_a_classifier_is_trained_once(run, undrawn, monkeypatch, tmp_path):
     options = ("--samples", 50, "--bits", 0, "--features", "turns")
     first = evaluated(run, *options).found
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 1
-    monkeypatch.setattr(command, "train_classifier", None)
+    monkeypatch.setattr(command_features, "train_classifier", None)
     assert plain(evaluated(run, *options).found) == plain(first)
     assert "right on held-out images" in first["features"]
 
@@ -232,6 +233,7 @@ def test_on_a_terminal_there_are_bars(run, undrawn, monkeypatch, tmp_path):
     monkeypatch.setenv("EBBTIDE_CACHE", str(tmp_path / "cache"))
     terminal = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=250)
     monkeypatch.setattr(command, "screen", terminal)
+    monkeypatch.setattr(command_features, "screen", terminal)
     monkeypatch.setattr(decoder, "screen", terminal)
     evaluated(run, *QUICK)
     for words in ("training the features", "drawing samples", "measuring bits", "Frechet distance"):

@@ -15,6 +15,7 @@ from ebbtide.cli.bits import BitsOptions
 from ebbtide.cli.doctor import DoctorOptions
 from ebbtide.cli.evaluate import EvaluateOptions
 from ebbtide.cli.main import COMMANDS
+from ebbtide.cli.race import RaceOptions, SamplersOptions
 from ebbtide.cli.restore import RestoreOptions
 from ebbtide.cli.sample import SampleOptions
 from ebbtide.cli.show import InfoOptions, ReportOptions
@@ -25,6 +26,8 @@ from ebbtide.recipes.recipe import Recipe
 from trials import call, refusal
 
 OPTIONS = {
+    "samplers": SamplersOptions,
+    "race": RaceOptions,
     "bits": BitsOptions,
     "train": TrainOptions,
     "sample": SampleOptions,

@@ -147,3 +147,36 @@ def test_a_run_of_another_format_is_refused(tmp_path):
     content = json.loads((run / "recipe.json").read_text())
     (run / "recipe.json").write_text(json.dumps(content | {"format": 99}))
     assert "has format 99" in refusal("restore", run, "--examples", 1)
+
+
+def half(folder):
+    """A mask whose right half is to be painted anew."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    return folder / "mask.png"
+
+
+def test_what_is_black_in_a_mask_stays_as_it_is_and_the_rest_is_painted(tmp_path):
+    out = tmp_path / "painted.png"
+    outcome = call("restore", grey_run(), "--examples", 2, "--mask", half(tmp_path), "--out", out)
+    assert outcome.code == 0, outcome
+    assert "from t=1" in outcome.out
+    original, known, restored = columns_of(out)
+    middle = original.shape[1] // 2
+    assert np.array_equal(original[:, :middle], restored[:, :middle])
+    assert np.array_equal(original[:, :middle], known[:, :middle])
+    assert not np.array_equal(original[:, middle:], restored[:, middle:])
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_mask_of_one_colour_is_refused(tmp_path, value):
+    Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / "mask.png")
+    line = refusal("restore", grey_run(), "--examples", 1, "--mask", tmp_path / "mask.png")
+    assert "expected white where to paint" in line
+
+
+def test_a_mask_that_is_no_picture_is_refused(tmp_path):
+    (tmp_path / "mask.png").write_text("no")
+    assert "cannot be read" in refusal("restore", grey_run(), "--examples", 1, "--mask", tmp_path / "mask.png")
+    assert "no mask" in refusal("restore", grey_run(), "--examples", 1, "--mask", tmp_path / "none.png")

@@ -103,6 +103,13 @@ def test_a_bar_that_does_not_fit_is_left_out_and_costs_only_itself(bar):
     assert found == {"best linear denoiser": [0.5, 1.0, 1.5]}
 
 
+def test_a_bar_is_left_out_where_there_is_none():
+    """A table's bin without a step, or data that are all the same, have 0 there."""
+    found = bars_of(levels(2, [3.0, None, 1.0]) | {"constant": [1.0, 0.0, 3.0], "linear": [0.0, 0.0, 0.0]})
+    assert list(found) == ["best constant"]
+    assert np.isnan(found["best constant"]).tolist() == [False, True, False]
+
+
 def test_rate_and_speed_share_a_figure_and_either_may_be_missing():
     both = figures.rate_figure([update(1, rate=1e-3, images_per_second=100.0), update(2, rate=1e-4)])
     assert len(both.axes) == 2

@@ -301,7 +301,7 @@ def places(value, path=()):
         yield from places(inner, (*path, key))
 
 
-STRANGE = [None, True, "x", HOSTILE, [], {}, [1], -1, 0, 1e308, math.inf, -math.inf, math.nan, 10**400, {"value": None}]
+STRANGE = [None, True, HOSTILE, [1], {}, -1, 1e308, math.inf, math.nan, 10**400]
 
 
 def test_any_value_anywhere_in_the_file_leaves_a_page_that_is_whole(tmp_path, kept):
@@ -327,7 +327,7 @@ def test_the_report_shows_both_and_survives_both_being_damaged(tmp_path):
         (tmp_path / name).write_text(json.dumps(make()))
     page = write_report(tmp_path).read_text()
     assert page.index("<h2>Evaluation</h2>") < page.index("<h2>Doctor</h2>")
-    for name in SECTIONS:
+    for name in (*SECTIONS, "bits.json"):
         (tmp_path / name).write_bytes(b"[" * 100_000)
     page = write_report(tmp_path).read_text()
     assert "<h2>Evaluation</h2>" not in page

@@ -18,6 +18,7 @@ FLOORS = [
     {"levels"},
     {"schedules"},
     {"times", "sde"},
+    {"grids"},
     {"corruptions"},
     {"networks", "data"},
     {"denoisers"},

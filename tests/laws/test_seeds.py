@@ -6,11 +6,11 @@ import torch
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianOracle, MixtureOracle, NetworkDenoiser
+from ebbtide.grids import uniform_grid
 from ebbtide.guidance import Clipped
 from ebbtide.networks import Mlp, UNet
 from ebbtide.randomness import SampleGenerators, normal
 from ebbtide.samplers import Ancestral, Ddim, final, generate, sample
-from ebbtide.times import uniform_grid
 from parts import COSINE, covariance, noise, perturbed
 
 CORRUPTION = GaussianCorruption(COSINE)

@@ -14,7 +14,6 @@ from ebbtide.recipes.build import (
     build_data,
     build_network,
     build_objective,
-    build_sampler,
     build_schedule,
     build_settings,
     build_trainee,
@@ -29,6 +28,7 @@ from ebbtide.recipes.recipe import (
     ScheduleRecipe,
     TrainingRecipe,
 )
+from ebbtide.recipes.samplers import build_sampler
 from ebbtide.samplers import Ancestral, Ddim
 from ebbtide.schedules import NormalSchedule, betas_of_level
 from ebbtide.training import FitSettings

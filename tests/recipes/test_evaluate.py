@@ -164,6 +164,13 @@ def test_data_of_another_shape_are_refused_by_both_shapes(tmp_path):
         sides(open_run(grey_run()), EvaluateSettings(source="moons"))
 
 
+def test_splits_of_two_shapes_are_refused(tmp_path):
+    pictures(tmp_path / "split" / "train", LEAST, colour=True)
+    pictures(tmp_path / "split" / "test", LEAST, colour=False)
+    with pytest.raises(EbbtideError, match=r"\(3, 8, 8\) to train on, and of \(1, 8, 8\) to test with"):
+        sides(open_run(colour_run()), EvaluateSettings(source=str(tmp_path / "split")))
+
+
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 

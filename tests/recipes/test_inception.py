@@ -60,7 +60,7 @@ def stand_in(monkeypatch):
 
 
 def weights():
-    return {"fc.weight": torch.arange(15.0).reshape(5, 3) / 5, "fc.bias": torch.full((5,), 9.0)}
+    return {"fc.weight": torch.arange(15.0).reshape(5, 3) / 5, "fc.bias": torch.arange(5.0)}
 
 
 @pytest.fixture

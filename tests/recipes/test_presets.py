@@ -9,11 +9,12 @@ import torch
 from ebbtide.conditions import Condition
 from ebbtide.data import BUILT_IN
 from ebbtide.errors import EbbtideError
-from ebbtide.recipes.build import build_network, build_objective, build_sampler, build_schedule, build_settings
+from ebbtide.grids import uniform_grid
+from ebbtide.recipes.build import build_network, build_objective, build_schedule, build_settings
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import check, to_json
+from ebbtide.recipes.samplers import build_sampler
 from ebbtide.samplers import generate
-from ebbtide.times import uniform_grid
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -10,9 +10,9 @@ from scipy.integrate import solve_ivp
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianOracle, MixtureOracle, VarianceDenoiser
 from ebbtide.errors import EbbtideError
+from ebbtide.grids import uniform_grid
 from ebbtide.samplers import Ancestral, Ddim, final, sample
 from ebbtide.schedules import linear_schedule
-from ebbtide.times import uniform_grid
 from parts import COSINE, SIGMAS, affine_of, covariance, noise, noise_is, seeded, slopes
 
 CORRUPTION = GaussianCorruption(COSINE)

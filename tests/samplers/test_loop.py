@@ -9,9 +9,9 @@ import torch
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, NetworkDenoiser
+from ebbtide.grids import uniform_grid
 from ebbtide.samplers import Ancestral, Ddim, Moved, Sampler, final, generate, sample
 from ebbtide.schedules import CosineSchedule
-from ebbtide.times import uniform_grid
 from parts import COSINE, SCHEDULES, SIGMAS, corruption_of, noise, seeded
 
 SAMPLERS = {

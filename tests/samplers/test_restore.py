@@ -5,9 +5,9 @@ import torch
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianOracle
+from ebbtide.grids import uniform_grid
 from ebbtide.randomness import SampleGenerators
 from ebbtide.samplers import Ancestral, Ddim, final, restore
-from ebbtide.times import uniform_grid
 from parts import COSINE, SIGMAS, noise, seeded
 
 CORRUPTION = GaussianCorruption(COSINE)

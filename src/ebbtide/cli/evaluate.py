@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
 from rich.markup import escape
-from rich.progress import Progress, track
+from rich.progress import Progress
 from rich.table import Table
 
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
+from ebbtide.cli.features import features_of
 from ebbtide.cli.options import given, parse, screen, wrote
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
@@ -36,18 +37,9 @@ from ebbtide.recipes.evaluate import (
     look_for_copies,
     sides,
 )
-from ebbtide.recipes.features import (
-    Features,
-    FeaturesName,
-    Values,
-    find_classifier,
-    kind_for,
-    train_classifier,
-    updates_for,
-)
-from ebbtide.recipes.inception import Inception
+from ebbtide.recipes.features import Features, FeaturesName
 from ebbtide.recipes.recipe import SamplerName
-from ebbtide.recipes.run import Run, Weights, open_run, with_sampling
+from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 
 SUSPECTS = 8
 
@@ -97,7 +89,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         "--weights-file came, which is for --features inception: add that, or leave it out",
     )
     run = open_run(options.run)
-    run = with_sampling(run, replace(run.recipe.sampling, **given(options, ("sampler", "steps"))))
+    run = drawn_by(run, **given(options, ("sampler", "steps")))
     settings = EvaluateSettings(
         samples=options.samples,
         seed=options.seed,
@@ -111,7 +103,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     started = time.perf_counter()
     both = sides(run, settings)
     asked = _asked(run, settings, both, options.bits) if options.bits else None
-    features = _features(both, options)
+    features = features_of(both, options.features, options.weights_file)
     reference, unseen = Sketch.of(both.reference, features), Sketch.of(both.unseen, features)
     drawn = _drawn(run, settings, features)
     sets = {"samples": compared(drawn.sketch, reference)}
@@ -140,30 +132,6 @@ def evaluate(arguments: Sequence[str]) -> int:
     _print(found)
     _write(run, found, drawn, reference, copies, both)
     return 0
-
-
-def _features(both: Sides, options: EvaluateOptions) -> Features:
-    """Found, or trained first."""
-    data = both.train
-    kind = kind_for(data, options.features)
-    if kind == "inception":
-        return Inception(options.weights_file)
-    if kind == "values":
-        return Values(int(data.values[0].size))
-    found = find_classifier(data, kind)
-    if found is None:
-        updates = track(
-            train_classifier(data, both.unseen if both.split == "test" else None, kind),
-            "training the features",
-            total=updates_for(data),
-            console=screen,
-            disable=not screen.is_terminal,
-        )
-        for _ in updates:
-            pass
-        found = find_classifier(data, kind)
-    assert found is not None
-    return found
 
 
 def _drawn(run: Run, settings: EvaluateSettings, features: Features) -> Drawn:

@@ -15,6 +15,8 @@ COMMANDS = {
         "ebbtide.cli.restore",
         "noise real pictures and bring them back: ebbtide restore RUN a.png --level 0.5",
     ),
+    "samplers": ("ebbtide.cli.race", "list the samplers with their orders and costs: ebbtide samplers"),
+    "race": ("ebbtide.cli.race", "which sampler is best for a run: ebbtide race RUN"),
     "evaluate": ("ebbtide.cli.evaluate", "how good a run is, with floors and standard errors: ebbtide evaluate RUN"),
     "doctor": ("ebbtide.cli.doctor", "what is wrong with a run, a recipe or data: ebbtide doctor RUN|RECIPE|DATA"),
     "bits": ("ebbtide.cli.bits", "what an example costs, in bits: ebbtide bits RUN"),

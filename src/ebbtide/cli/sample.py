@@ -23,7 +23,8 @@ from ebbtide.recipes import showing
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
 from ebbtide.recipes.recipe import GridName, SamplerName
-from ebbtide.recipes.run import Run, Weights, open_run, with_sampling
+from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.recipes.samplers import SAMPLERS
 
 FILMED = 36
 
@@ -37,13 +38,14 @@ class SampleOptions:
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
     sampler: SamplerName | None = None
-    """None: as the run's recipe says, or ddim if --eta is given."""
+    """`ebbtide samplers` says what they are. None: as the run's recipe says, or ddim if --eta is given."""
     steps: int | None = None
-    """Network evaluations a sample; None: as the run's recipe says."""
+    """Steps a sample; None: as the run's recipe says."""
     grid: GridName | None = None
-    """Times of the steps: uniform in t, or karras (short steps where there is little noise)."""
+    """Times of the steps: uniform in t, quadratic, log-snr, karras (short steps where there is little noise), or
+    measured (where this network's steps err most)."""
     eta: float | None = None
-    """ddim: noise added along the way, 0 to 1."""
+    """Noise added along the way, 0 to 1, by samplers that have an eta."""
     seed: int = 0
     """Sample k of a seed is the same picture in any batch."""
     label: str | None = None
@@ -70,13 +72,16 @@ def sample(arguments: Sequence[str]) -> int:
     run = open_run(options.run)
     if options.eta is not None and options.sampler is None:
         options = replace(options, sampler="ddim")
-    run = with_sampling(run, replace(run.recipe.sampling, **given(options, ("sampler", "steps", "grid", "eta"))))
+    run = drawn_by(run, **given(options, ("sampler", "steps", "grid", "eta")))
     require(options.n >= 1, f"-n {options.n} came, expected at least 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
     require(options.batch >= 1, f"--batch {options.batch} came, expected at least 1")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
-    eta_counts = options.eta is None or run.recipe.sampling.sampler == "ddim"
-    require(eta_counts, f"--eta {options.eta} came with --sampler {options.sampler}, but only ddim has an eta")
+    with_eta = [name for name, about in SAMPLERS.items() if about.eta is not None]
+    require(
+        options.eta is None or run.recipe.sampling.sampler in with_eta,
+        f"--eta {options.eta} came with --sampler {options.sampler}, but only {', '.join(with_eta)} have an eta",
+    )
     check_file(options.npz, "--npz")
     moving = options.gif or options.film
     require(run.data.is_image or not moving, "--gif and --film came for a run on points: they are for images")

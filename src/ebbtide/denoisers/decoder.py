@@ -3,7 +3,8 @@
 The mean is the posterior's at what is believed of x0. The variance is one of
 
     posterior  btilde = sigma_s² (1 - exp(λ_t - λ_s)): exact for data that is one point
-    step       beta = sigma_t² (1 - exp(λ_t - λ_s)): exact for standard normal data, and at s = 0 not zero
+    step       beta = sigma_t² (1 - exp(λ_t - λ_s)): exact for standard normal data, and at s = 0 not zero; times
+               (alpha_s² + sigma_s²) / (alpha_t² + sigma_t²), which is 1 where variance is preserved
     learned    exp(v log beta + (1 - v) log btilde), v from the network (Nichol & Dhariwal 2021, arXiv:2102.09672)
     exact      btilde + (alpha_s (1 - exp(λ_t - λ_s)))² Cov[x0 | xt], of an oracle: the mixture of posteriors' own
 """
@@ -41,18 +42,24 @@ def decode_exactly(estimate: GaussianEstimate, covariance: Float[Tensor, "batch 
 
 
 def _covariance(estimate: GaussianEstimate, s: Level, t: Level, variance: Variance) -> Covariance:
-    step = forward_step(estimate.xt, s, t).covariance  # does not depend on where the step begins
+    step = _step(estimate, s, t)
     match variance:
         case "step":
             return step
         case "learned":
             require(isinstance(estimate, VarianceEstimate), "the variance 'learned' came for a network without one")
             assert isinstance(estimate, VarianceEstimate)
-            assert isinstance(step, Spherical)
-            # btilde / beta = sigma_s² / sigma_t²; at s = 0, where btilde is zero, beta alone is left
-            ratio = 2 * (s.sigma.log() - t.sigma.log())
+            # btilde / beta = sigma_s² / sigma_t² at the same power; at s = 0, where btilde is zero, beta alone is left
+            ratio = 2 * (s.sigma.log() - t.sigma.log()) - (s.power / t.power).log()
             ratio = torch.where(s.sigma > 0, ratio, 0.0)
             log_ratio = along(ratio, estimate.share) * (1 - estimate.share)
             return Diagonal(along(step.variance, log_ratio) * log_ratio.exp())
         case _:
             raise ValueError(f"variance={variance!r} came, expected one of {', '.join(VARIANCES)}")
+
+
+def _step(estimate: GaussianEstimate, s: Level, t: Level) -> Spherical:
+    """beta, in the scale of xs."""
+    step = forward_step(estimate.xt, s, t).covariance  # does not depend on where the step begins
+    assert isinstance(step, Spherical)
+    return Spherical(step.variance * (s.power / t.power).to(step.variance))

@@ -7,12 +7,14 @@ d sigma/du = sigma alpha², so xt = alpha x0 + sigma eps moves as
     dx/du = alpha² sigma eps - sigma² alpha x0 = sigma eps(x, t(u)) - sigma² x
     d log p / du = -tr(d(dx/du) / dx)
 
-and from u(first) to u(1) log p(x) = log N(x(1); 0, I) + ∫ tr du. In u the equation is the same whatever the schedule.
+and from u(first) to u(1) log p(x) = log N(x(1); 0, I) + ∫ tr du. In u the equation is the same whatever the schedule:
+where variance is not preserved, x / sqrt(alpha² + sigma²) is what moves so, and has the variance-preserving levels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -20,13 +22,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ebbtide.conditions import Condition
-from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import GaussianDenoiser
+from ebbtide.denoisers.continuous import continuous
 from ebbtide.errors import EbbtideError, require
 from ebbtide.gaussian import standard_normal
-from ebbtide.levels import STEP_KINDS
 from ebbtide.randomness import Randomness, uniform
-from ebbtide.schedules import InterpolatedSchedule, TableSchedule
 from ebbtide.times import time_of
 
 State = tuple[Tensor, Tensor]
@@ -58,9 +58,9 @@ def log_prob_by_ode(
     of ±1, drawn once and kept along the path; unbiased (Hutchinson 1990, doi:10.1080/03610919008812866; Grathwohl et
     al. 2019, arXiv:1810.01367).
 
-    A table's levels are interpolated (`continuous`). The solver is Dormand & Prince's of order 5; tolerance is its
-    relative and absolute error of each step, in x (root mean square) and in log p alike, of the worst example in the
-    batch. The denoiser (its network in eval mode) is asked in the type of x, all sums are float64: for float32 the
+    A table's levels are interpolated (`denoisers.continuous`). The solver is Dormand & Prince's of order 5; tolerance
+    is its relative and absolute error of each step, in x (root mean square) and in log p alike, of the worst example in
+    the batch. The denoiser (its network in eval mode) is asked in the type of x, all sums are float64: for float32 the
     tolerance should be 1e-6 or more. N(0, I) is only nearly p_1: schedules end at log-SNR -15 unless told otherwise.
 
     Raises EbbtideError for wrong numbers, a denoiser that cannot be asked at every t, numbers that are not finite, and
@@ -75,7 +75,8 @@ def log_prob_by_ode(
         times = torch.tensor([first, 1.0], dtype=torch.float64)
         # at log-SNR -80 float64 has lost the data, and u must be finite
         u = -0.5 * denoiser.corruption.level(times).log_snr.clamp(min=-80).to(x.device)
-        start = x.double().clone(), torch.zeros(x.shape[0], dtype=torch.float64, device=x.device)
+        scale = denoiser.corruption.scale(first)
+        start = x.double() / scale, torch.zeros(x.shape[0], dtype=torch.float64, device=x.device)
         # a step must end at the last u: beyond it there is no time
         options = {"norm": _worst, "step_t": u[1:]}
         try:
@@ -86,7 +87,7 @@ def log_prob_by_ode(
                 f"tolerance={tolerance:g} no less than their precision allows"
             ) from error
         end, integral = path[0][-1], path[1][-1]
-        nats = standard_normal(end, event_dims=end.ndim - 1).log_prob(end) + integral
+        nats = standard_normal(end, event_dims=end.ndim - 1).log_prob(end) + integral - x[0].numel() * math.log(scale)
     return OdeLikelihood(nats, drift.evaluations)
 
 
@@ -104,11 +105,12 @@ class _Drift:
         x, batch = state[0], state[0].shape[0]
         corruption = self.denoiser.corruption
         t = time_of(corruption.schedule, -2 * u)
-        sigma = float(corruption.level(t).sigma)
+        scale = corruption.scale(float(t))
+        sigma = float(corruption.level(t).sigma) / scale
         with torch.enable_grad():
             z = x.to(self.dtype).detach().clone().requires_grad_()
             # repeated, not expanded: levels that were remembered in inference mode would refuse to be differentiated
-            eps = self.denoiser(z, t.repeat(batch), self.condition).eps
+            eps = self.denoiser(scale * z, t.repeat(batch), self.condition).eps
             slope = sigma * eps - sigma**2 * z
         trace = torch.zeros(batch, dtype=torch.float64, device=x.device)
         for k, v in enumerate(self.directions):
@@ -135,42 +137,6 @@ def _worst(state: State) -> Tensor:
     """The largest error of any example: root mean square over x, or that of the integral."""
     x, integral = state
     return torch.maximum(x.flatten(1).square().mean(1).sqrt().max(), integral.abs().max())
-
-
-def continuous(denoiser: GaussianDenoiser) -> GaussianDenoiser:
-    """The denoiser with its table's levels interpolated (InterpolatedSchedule), so that it answers at every t.
-
-    One that knows every t is returned as it is. Raises EbbtideError for what has no meaning between a table's times.
-    """
-    schedule = denoiser.corruption.schedule
-    if schedule.steps is None:
-        return denoiser
-    if not isinstance(schedule, TableSchedule):
-        raise EbbtideError(f"a {type(schedule).__name__} of {schedule.steps} steps came, expected a TableSchedule")
-    found = _with_corruption(denoiser, GaussianCorruption(InterpolatedSchedule(schedule)))
-    if found.corruption.schedule.steps is not None:
-        raise EbbtideError(
-            f"a {type(denoiser).__name__} on a table came: its corruption is found in no field of a dataclass, so give "
-            "it schedules.InterpolatedSchedule(table) instead"
-        )
-    return found
-
-
-def _with_corruption(part: Any, corruption: GaussianCorruption) -> Any:
-    """The same, with this corruption wherever it or a denoiser within holds one."""
-    if isinstance(part, GaussianCorruption):
-        return corruption
-    if type(part) is tuple:  # of components; a Pair of numbers is not meant
-        return tuple(_with_corruption(one, corruption) for one in part)
-    if not is_dataclass(part) or isinstance(part, type) or not isinstance(part, GaussianDenoiser):
-        return part
-    predicts = getattr(part, "predicts", None)
-    require(
-        predicts not in STEP_KINDS,
-        f"a network that predicts {predicts!r}, which is about a table's single steps, came: the ODE needs one that "
-        "predicts x0, eps, score or v",
-    )
-    return replace(part, **{f.name: _with_corruption(getattr(part, f.name), corruption) for f in fields(part)})
 
 
 def solver() -> Any:

@@ -1,7 +1,7 @@
 """The bound on -log p(x0), every term on its own (items E9 and E10; I6's half that belongs to diffusion).
 
     -log p(x0) <= L_T + sum_{l=2..T} L_{l-1} + L_0
-    L_T       KL(q(z_T | x0) ‖ N(0, I))
+    L_T       KL(q(z_T | x0) ‖ prior), which is N(0, I) where variance is preserved
     L_{l-1}   KL(q(z_{l-1} | z_l, x0) ‖ p(z_{l-1} | z_l)), averaged over z_l
     L_0       -log p(x0 | z_1), averaged over z_1
 
@@ -26,7 +26,7 @@ from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers.decoder import Variance, decode, decode_exactly
 from ebbtide.denoisers.estimate import GaussianDenoiser, GaussianEstimate
-from ebbtide.gaussian import Gaussian, kl, standard_normal
+from ebbtide.gaussian import Gaussian, kl
 from ebbtide.levels import forward_step, posterior
 from ebbtide.likelihood.reconstruction import Reconstruction
 from ebbtide.randomness import Randomness
@@ -44,7 +44,7 @@ class Term(NamedTuple):
 def prior_term(corruption: GaussianCorruption, x0: Float[Tensor, "batch *event"]) -> Float64[Tensor, " batch"]:
     """L_T: what the noise at t = 1 still says."""
     last = corruption.marginal(x0.double(), torch.ones(x0.shape[0], dtype=torch.float64))
-    return kl(last, standard_normal(last.mean, last.event_dims))
+    return kl(last, corruption.prior_law(last.mean))
 
 
 def step_term(

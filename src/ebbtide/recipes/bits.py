@@ -15,7 +15,7 @@ from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import GaussianDenoiser, Variance
 from ebbtide.errors import require
-from ebbtide.guidance import Clipped
+from ebbtide.guidance import bare
 from ebbtide.likelihood.bound import Bound, aimed, bounds, joined
 from ebbtide.likelihood.ladder import Ladder, Limit, Steps
 from ebbtide.likelihood.ode import continuous, log_prob_by_ode, solver
@@ -235,7 +235,7 @@ def _smooth(asked: Asked) -> GaussianDenoiser:
     run, settings = asked.run, asked.settings
     training = replace(run.recipe.training, precision="fp32")
     denoiser = replace(run, recipe=replace(run.recipe, training=training)).denoiser(settings.device, settings.weights)
-    return denoiser.denoiser if isinstance(denoiser, Clipped) else denoiser
+    return bare(denoiser)
 
 
 def summary(asked: Asked, bound: Bound) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset, ValueRange, load
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, require
-from ebbtide.guidance import Clipped
+from ebbtide.grids import GRIDS, spread_grid
+from ebbtide.guidance import Clipped, Thresholded
 from ebbtide.levels import STEP_KINDS, StepKind
 from ebbtide.networks import Mlp, UNet, UpsideDown
 from ebbtide.objectives import (
@@ -36,7 +37,6 @@ from ebbtide.recipes.recipe import (
     ScheduleRecipe,
     TrainingRecipe,
 )
-from ebbtide.samplers import Ancestral, Ddim, DpmSolver2M, Sampler
 from ebbtide.schedules import (
     LAST_LOG_SNR,
     CosineSchedule,
@@ -49,7 +49,6 @@ from ebbtide.schedules import (
     linear_schedule,
     table,
 )
-from ebbtide.times import karras_grid, uniform_grid
 from ebbtide.training import FitSettings
 from ebbtide.training.average import Average
 from ebbtide.training.optimizers import muon_for
@@ -230,25 +229,26 @@ def build_settings(recipe: TrainingRecipe) -> FitSettings:
     )
 
 
-def build_sampler(recipe: SamplingRecipe) -> Sampler:
-    """One step from noise towards data."""
-    match recipe.sampler:
-        case "dpm2m":
-            return DpmSolver2M()
-        case "ddim":
-            return Ddim(eta=recipe.eta)
-        case "ancestral":
-            return Ancestral(variance=recipe.variance)
-        case _:
-            assert_never(recipe.sampler)
+def build_grid(
+    recipe: SamplingRecipe,
+    schedule: Schedule,
+    start: float = 1.0,
+    density: tuple[Tensor, Tensor] | None = None,
+) -> Float64[Tensor, " points"]:
+    """The times that sampling walks down, from `start` to 0, in the recipe's number of steps.
 
-
-def build_grid(recipe: SamplingRecipe, schedule: Schedule, start: float = 1.0) -> Float64[Tensor, " points"]:
-    """The times that sampling walks down, from `start` to 0, in the recipe's number of steps."""
-    karras = recipe.grid == "karras" or (recipe.grid == "auto" and schedule.steps is None)
-    return (karras_grid if karras else uniform_grid)(schedule, recipe.steps, start)
+    density: for the grid "measured", where steps err (samplers.local_error); None: karras stands in for it.
+    """
+    if recipe.grid == "measured" and density is not None:
+        return spread_grid(schedule, recipe.steps, *density, start)
+    usual = "karras" if schedule.steps is None or recipe.grid == "measured" else "uniform"
+    return GRIDS[usual if recipe.grid in ("auto", "measured") else recipe.grid](schedule, recipe.steps, start)
 
 
 def guided(denoiser: GaussianDenoiser, recipe: SamplingRecipe, range: tuple[float, float] | None) -> GaussianDenoiser:
     """The denoiser with what the recipe wraps around it: images are held within the data's range (None: no images)."""
-    return Clipped(denoiser, *range) if recipe.clip and range is not None else denoiser
+    if range is None:
+        return denoiser
+    if recipe.threshold is not None:
+        return Thresholded(denoiser, *range, recipe.threshold)
+    return Clipped(denoiser, *range) if recipe.clip else denoiser

@@ -26,12 +26,13 @@ from ebbtide.doctor.schedule import check_end, check_steps
 from ebbtide.doctor.weights import check_weights, standing
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.records import read_records
-from ebbtide.guidance import Clipped
+from ebbtide.guidance import bare
 from ebbtide.levels import STEP_KINDS, KindName
-from ebbtide.recipes.build import build_data, build_grid, build_sampler, build_schedule
+from ebbtide.recipes.build import build_data, build_grid, build_schedule
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.recipe import DataRecipe, Recipe, SamplingRecipe, ScheduleName, ScheduleRecipe
 from ebbtide.recipes.run import Run, with_sampling
+from ebbtide.recipes.samplers import SAMPLERS, build_sampler
 from ebbtide.schedules import Schedule
 from ebbtide.training import checkpoints
 
@@ -86,8 +87,8 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     if train is not None:
         yield from check_data(train, held_out)
         yield from _schedule(run.recipe, train)
-    average = _bare(run.denoiser(settings.device))  # weights that do not fit the recipe are refused here
-    network = _bare(run.denoiser(settings.device, "network"))
+    average = bare(run.denoiser(settings.device))  # weights that do not fit the recipe are refused here
+    network = bare(run.denoiser(settings.device, "network"))
     loaded = checkpoints.load(checkpoints.latest(run.checkpoints), ("network", "average"))
     first = run.network().state_dict()
     weights = list(check_weights(first, loaded.tensors["network"], loaded.tensors["average"]))
@@ -176,11 +177,6 @@ def _known_variance(sampling: SamplingRecipe) -> SamplingRecipe:
     return replace(sampling, variance="posterior") if sampling.variance == "learned" else sampling
 
 
-def _bare(denoiser: GaussianDenoiser) -> GaussianDenoiser:
-    """Without what is wrapped around it for sampling: what the network itself says."""
-    return denoiser.denoiser if isinstance(denoiser, Clipped) else denoiser
-
-
 def _other_ways(
     run: Run, train: Dataset, device: str
 ) -> dict[str, tuple[GaussianDenoiser, Callable[[Tensor], Tensor]]]:
@@ -203,12 +199,12 @@ def _other_ways(
         own, ranges = run.data.range, RANGES | {"standardised pixels": _standard(train)}
         for words, other in ranges.items():
             if max(abs(a - b) for a, b in zip(own, other, strict=True)) > 0.05 * (own[1] - own[0]):
-                found[words] = _bare(run.denoiser(device)), partial(_stretched, own=own, other=other)
+                found[words] = bare(run.denoiser(device)), partial(_stretched, own=own, other=other)
     return found
 
 
 def _with(run: Run, recipe: Recipe, device: str) -> GaussianDenoiser:
-    return _bare(replace(run, recipe=recipe).denoiser(device))
+    return bare(replace(run, recipe=recipe).denoiser(device))
 
 
 def _standard(train: Dataset) -> tuple[float, float]:
@@ -233,7 +229,7 @@ def _sampling(run: Run, train: Dataset, settings: DoctorSettings) -> Iterator[Fi
     few = draw_all(run, denoiser, len(x0), **options)
     yield from check_samples(few, x0)
     sampling, schedule = run.recipe.sampling, denoiser.corruption.schedule
-    steady = sampling.sampler == "dpm2m" or (sampling.sampler == "ddim" and sampling.eta == 0)
+    steady = not SAMPLERS[sampling.sampler].stochastic and not sampling.eta
     if steady and _has(schedule, 2 * sampling.steps) and bool(few.isfinite().all()):
         longer = with_sampling(run, replace(sampling, steps=2 * sampling.steps))
         many = draw_all(longer, denoiser, len(x0), **options)

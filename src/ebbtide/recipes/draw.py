@@ -7,19 +7,23 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from ebbtide.conditions import Condition
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, near_misses, require
 from ebbtide.randomness import SampleGenerators
-from ebbtide.recipes.build import build_grid, build_sampler
+from ebbtide.recipes.build import build_grid
 from ebbtide.recipes.run import Run
+from ebbtide.recipes.samplers import SAMPLERS, build_sampler
 from ebbtide.samplers import SampleStep, generate, restore
+from ebbtide.samplers.local_error import error_density
 from ebbtide.times import nearest
 
 BATCH = 256
+MEASURED_ON = 16
+"""Samples on whose paths the errors of steps are measured, for the grid `measured`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def draw(
     require(batch >= 1, f"batches of {batch} came, expected at least 1")
     sampling = run.recipe.sampling
     sampler = build_sampler(sampling)
-    grid = build_grid(sampling, denoiser.corruption.schedule)
+    grid = grid_for(run, denoiser, device=device)
     for first in range(0, count, batch):
         indices = range(offset + first, offset + min(first + batch, count))
         chosen = None if labels is None else Condition(label=labels[first : first + batch]).to(device)
@@ -75,6 +79,28 @@ def draw(
         )
         for step in steps:
             yield Drawing(first, step)
+
+
+def grid_for(
+    run: Run,
+    denoiser: GaussianDenoiser,
+    start: float = 1.0,
+    steps: int | None = None,
+    *,
+    device: torch.device | str = "cpu",
+) -> Float64[Tensor, " points"]:
+    """The recipe's times, measured first where it asks for that; steps: another number than the recipe's."""
+    sampling, density = run.recipe.sampling, None
+    if sampling.grid == "measured":
+        first = SAMPLERS[sampling.sampler].order[0]
+        order = int(first) if first.isdigit() else 1
+        labels = labels_for(run, MEASURED_ON)
+        told = None if labels is None else Condition(label=labels).to(device)
+        density = error_density(
+            denoiser, run.data.event_shape, order=order, samples=MEASURED_ON, condition=told, device=device
+        )
+    chosen = sampling if steps is None else replace(sampling, steps=steps)
+    return build_grid(chosen, denoiser.corruption.schedule, start, density)
 
 
 def draw_all(run: Run, denoiser: GaussianDenoiser, count: int, **options: object) -> Float[Tensor, "count *event"]:
@@ -103,5 +129,5 @@ def restore_examples(
     if schedule.steps is not None:
         steps = min(steps, round(start * schedule.steps))
     generator = SampleGenerators.of(seed, range(x0.shape[0]))
-    grid = build_grid(replace(run.recipe.sampling, steps=steps), schedule, start)
+    grid = grid_for(run, denoiser, start, steps, device=device)
     return restore(denoiser, build_sampler(run.recipe.sampling), grid, x0.to(device), generator)

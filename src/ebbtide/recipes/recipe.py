@@ -18,8 +18,28 @@ FORMAT = 1
 """Version of the JSON layout; another one is refused."""
 
 ScheduleName = Literal["normal", "cosine", "sigmoid", "linear", "lecture", "constant", "list"]
-GridName = Literal["auto", "uniform", "karras"]
-SamplerName = Literal["dpm2m", "ddim", "ancestral"]
+GridName = Literal["auto", "uniform", "quadratic", "log-snr", "karras", "measured"]
+SamplerName = Literal[
+    "dpm2m",
+    "dpm3m",
+    "unipc",
+    "adams",
+    "ddim",
+    "heun",
+    "midpoint",
+    "dpm2s",
+    "dpm3s",
+    "rk4",
+    "adaptive",
+    "ancestral",
+    "euler-maruyama",
+    "sde-dpm2m",
+    "sde-heun",
+    "edm",
+    "renoise",
+    "langevin",
+    "pc",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +175,20 @@ class SamplingRecipe:
     """How pictures are drawn from it unless the command says otherwise."""
 
     sampler: SamplerName = "dpm2m"
-    """dpm2m (DPM-Solver++ 2M: few steps), ddim (any eta), ancestral (Ho et al.)."""
+    """dpm2m (DPM-Solver++ 2M: few steps), ddim (any eta), ancestral (Ho et al.); `ebbtide samplers` lists them all."""
     steps: int = 10
-    """Network evaluations a sample."""
+    """Steps a sample: network evaluations for samplers that ask once a step."""
     grid: GridName = "auto"
-    """Their times: uniform in t; karras: short steps where there is little noise; auto: karras in continuous time."""
-    eta: float = 0.0
-    """ddim: noise added along the way, 0 (none) to 1 (as ancestral)."""
+    """Their times: uniform in t; quadratic; log-snr (even in it); karras: short steps where there is little noise;
+    measured: where this network's steps err most; auto: karras in continuous time, uniform for tables."""
+    eta: float | None = None
+    """Noise added along the way, 0 (none) to 1; None: 0 for ddim, 1 for the stochastic ones that have an eta."""
     variance: Literal["posterior", "step", "learned"] = "posterior"
     """ancestral: one of the two fixed variances, or the one that the network has learned."""
     clip: bool = True
     """Hold estimates of an image within the data's range."""
+    threshold: float | None = None
+    """Dynamic thresholding: scale an estimate back until this share of its numbers lie in the data's range (0.995)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,8 +244,9 @@ def check(recipe: Recipe) -> Recipe:
         ("objective.drop_labels", recipe.objective.drop_labels),
         ("training.decay", training.decay),
         ("sampling.eta", recipe.sampling.eta),
+        ("sampling.threshold", recipe.sampling.threshold),
     ):
-        require(0 <= share <= 1, f"{name}={share} came, expected a number from 0 to 1")
+        require(share is None or 0 <= share <= 1, f"{name}={share} came, expected a number from 0 to 1")
     dropout = recipe.network.dropout
     require(0 <= dropout < 1, f"network.dropout={dropout} came, expected at least 0 and less than 1")
     require(

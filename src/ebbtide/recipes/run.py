@@ -158,3 +158,11 @@ def open_run(path: Path) -> Run:
 def with_sampling(run: Run, sampling: SamplingRecipe) -> Run:
     """The same run, sampled otherwise."""
     return replace(run, recipe=replace(run.recipe, sampling=sampling))
+
+
+def drawn_by(run: Run, **options: Any) -> Run:
+    """The same run with other fields of its sampling; another sampler has its own usual eta unless one is given."""
+    sampling = run.recipe.sampling
+    if options.get("sampler", sampling.sampler) != sampling.sampler:
+        options = {"eta": None, **options}
+    return with_sampling(run, replace(sampling, **options))

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ebbtide.conditions import Condition
+from ebbtide.corruptions import Corruption, GaussianCorruption
 from ebbtide.denoisers.estimate import Denoiser
 from ebbtide.randomness import Randomness, SampleGenerators
 
@@ -88,5 +89,12 @@ def generate(
 ) -> Iterator[SampleStep]:
     """Samples with these indices under this seed, from the prior on; each is the same in any batch."""
     generator = SampleGenerators.of(seed, indices)
-    x = denoiser.corruption.prior((len(indices), *event_shape), generator).to(device)
+    x = _start(denoiser.corruption, (len(indices), *event_shape), generator, float(grid[0])).to(device)
     return sample(denoiser, sampler, grid, x, generator, condition)
+
+
+def _start(corruption: Corruption, shape: Sequence[int], generator: Randomness, t: float) -> Tensor:
+    """x at t without any data; Gaussian noise has its size there, as a grid may begin below t = 1 (`karras_grid`)."""
+    if isinstance(corruption, GaussianCorruption):
+        return corruption.prior(shape, generator, t)
+    return corruption.prior(shape, generator)

@@ -19,6 +19,7 @@ from ebbtide.schedules.continuous import (
     NormalSchedule,
     SigmoidSchedule,
 )
+from ebbtide.schedules.processes import Process, Rates, SubVpSchedule, VeSchedule, VpSchedule
 from ebbtide.schedules.schedule import LAST_LOG_SNR, Schedule
 from ebbtide.schedules.tables import (
     TableSchedule,
@@ -40,9 +41,14 @@ __all__ = [
     "FunctionSchedule",
     "InterpolatedSchedule",
     "NormalSchedule",
+    "Process",
+    "Rates",
     "Schedule",
     "SigmoidSchedule",
+    "SubVpSchedule",
     "TableSchedule",
+    "VeSchedule",
+    "VpSchedule",
     "betas_of_level",
     "constant_schedule",
     "discretised",

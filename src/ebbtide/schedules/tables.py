@@ -29,7 +29,16 @@ def level_of_log_abar(log_abar: Float64[Tensor, "*batch"]) -> Level:
 
 
 def log_abar_of_level(level: Level) -> Float64[Tensor, "*batch"]:
-    """log alpha², from whichever of alpha and sigma holds more digits (variance-preserving levels)."""
+    """log alpha², from whichever of alpha and sigma holds more digits.
+
+    Raises EbbtideError for levels that do not preserve variance: betas alone do not tell them.
+    """
+    off = float((level.alpha.square() + level.sigma.square() - 1).abs().max())
+    require(
+        off < 1e-9,
+        f"levels whose alpha² + sigma² differs from 1 by up to {off:.2g} came, expected a schedule that preserves "
+        "variance: a table of betas can hold no other",
+    )
     near_data = torch.log1p(-level.sigma.square())
     return torch.where(level.sigma < 0.7, near_data, 2 * level.alpha.log())
 

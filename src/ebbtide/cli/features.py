@@ -1,0 +1,44 @@
+"""The features that sets are compared in: found, or trained first under a progress bar."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.progress import track
+
+from ebbtide.cli.options import screen
+from ebbtide.recipes.evaluate import Sides
+from ebbtide.recipes.features import (
+    Features,
+    FeaturesName,
+    Values,
+    find_classifier,
+    kind_for,
+    train_classifier,
+    updates_for,
+)
+from ebbtide.recipes.inception import Inception
+
+
+def features_of(both: Sides, wanted: FeaturesName, weights_file: Path | None = None) -> Features:
+    """What is wanted, of these data. weights_file: Inception's."""
+    data = both.train
+    kind = kind_for(data, wanted)
+    if kind == "inception":
+        return Inception(weights_file)
+    if kind == "values":
+        return Values(int(data.values[0].size))
+    found = find_classifier(data, kind)
+    if found is None:
+        updates = track(
+            train_classifier(data, both.unseen if both.split == "test" else None, kind),
+            "training the features",
+            total=updates_for(data),
+            console=screen,
+            disable=not screen.is_terminal,
+        )
+        for _ in updates:
+            pass
+        found = find_classifier(data, kind)
+    assert found is not None
+    return found

@@ -1,0 +1,135 @@
+"""ebbtide samplers and ebbtide race: what roads there are from noise to data, and which is best for a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+import tyro
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from ebbtide.cli.features import features_of
+from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.errors import require
+from ebbtide.evaluation.figures import png_bytes
+from ebbtide.evaluation.race import race_figure
+from ebbtide.files import write_atomically
+from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, Sketch, sides
+from ebbtide.recipes.features import FeaturesName
+from ebbtide.recipes.race import Lap, RaceSettings, asked_for, laps
+from ebbtide.recipes.recipe import SamplerName
+from ebbtide.recipes.run import Run, Weights, open_run
+from ebbtide.recipes.samplers import SAMPLERS
+
+
+@dataclass(frozen=True)
+class SamplersOptions:
+    """List the samplers: order of convergence, network evaluations a step, whether they add noise, their sources."""
+
+
+@dataclass(frozen=True)
+class RaceOptions:
+    """Several samplers at equal network evaluations: Frechet distance to the data, and for those without noise how far
+    they end from where the ODE itself leads from the same noise. Writes RUN/race.json and RUN/pictures/race.png, which
+    the report shows.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    samplers: tuple[SamplerName, ...] = ("dpm2m", "unipc", "ddim", "heun", "sde-dpm2m")
+    """Who runs; `ebbtide samplers` lists them."""
+    evaluations: tuple[int, ...] = (5, 8, 10, 15, 20, 50)
+    """Network evaluations a sample."""
+    samples: int = 1000
+    """How many each time."""
+    features: FeaturesName = "auto"
+    """What sets are compared in; see `ebbtide evaluate --help`."""
+    data: str | None = None
+    """Another source than the run's own, such as where the data lie now."""
+    seed: int = 0
+    """Of the samples."""
+    weights: Weights = "average"
+    """The averaged weights, or the last ones."""
+
+
+def samplers(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    parse(SamplersOptions, "samplers", arguments)
+    table = Table(box=None, header_style="bold")
+    for head in ("sampler", "order", "asks", "noise", "eta", "what it is, and its source"):
+        table.add_column(head)
+    for name, about in SAMPLERS.items():
+        table.add_row(
+            name,
+            about.order,
+            str(about.evaluations or "own"),
+            "yes" if about.stochastic else "",
+            "" if about.eta is None else f"{about.eta:g}",
+            f"{about.about} [dim]({about.source})[/]",
+        )
+    screen.print(table)
+    screen.print("asks: network evaluations a step; eta: the usual one (--eta). On a run: ebbtide race RUN")
+    return 0
+
+
+def race(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parse(RaceOptions, "race", arguments)
+    require(options.samples >= LEAST, f"--samples {options.samples} came, expected at least {LEAST}")
+    require(bool(options.samplers), f"--samplers came empty, expected some of {', '.join(get_args(SamplerName))}")
+    require(
+        bool(options.evaluations) and min(options.evaluations) >= 1,
+        f"--evaluations {options.evaluations} came, expected numbers of at least 1",
+    )
+    run = open_run(options.run)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    denoiser = run.denoiser(device, options.weights)
+    both = sides(run, EvaluateSettings(source=options.data))
+    real = Sketch.of(both.reference, features_of(both, options.features))
+    settings = RaceSettings(
+        samplers=options.samplers,
+        evaluations=tuple(sorted(set(options.evaluations))),
+        samples=options.samples,
+        seed=options.seed,
+        device=device,
+    )
+    total = sum(asked_for(run, name, k) is not None for name in settings.samplers for k in settings.evaluations)
+    require(total > 0, f"none of {', '.join(settings.samplers)} can take {settings.evaluations} evaluations here")
+    found: list[Lap] = []
+    with Progress(console=screen, disable=not screen.is_terminal) as progress:
+        task = progress.add_task("racing", total=total)
+        for lap in laps(run, denoiser, settings, real):
+            found.append(lap)
+            progress.advance(task)
+    _print(found, real)
+    _write(run, found, real, settings)
+    return 0
+
+
+def _print(found: Sequence[Lap], real: Sketch) -> None:
+    screen.print(f"Frechet distance to the data in the features of {escape(real.features.name)}")
+    names = list(dict.fromkeys(lap.sampler for lap in found))
+    table = Table(box=None, header_style="bold")
+    table.add_column("evaluations", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for budget in sorted({lap.evaluations for lap in found}):
+        row = {lap.sampler: lap for lap in found if lap.evaluations == budget}
+        told = {name: f"{lap.to_data.value:.2f} ± {lap.to_data.error:.2f}" for name, lap in row.items()}
+        table.add_row(str(budget), *(told.get(name, "") for name in names))
+    screen.print(table)
+    best = min(found, key=lambda lap: lap.to_data.value)
+    screen.print(f"nearest to the data: {best.sampler} with {best.steps} steps")
+
+
+def _write(run: Run, found: Sequence[Lap], real: Sketch, settings: RaceSettings) -> None:
+    plain = [lap.plain() for lap in found]
+    content = {"features": real.features.name, "samples": settings.samples, "seed": settings.seed, "laps": plain}
+    wrote(write_atomically(run.path / "race.json", json.dumps(content, indent=1) + "\n"), "figures")
+    wrote(write_atomically(run.pictures / "race.png", png_bytes(race_figure(plain))), "picture")
