@@ -33,7 +33,8 @@ def log_abar_of_level(level: Level) -> Float64[Tensor, "*batch"]:
 
     Raises EbbtideError for levels that do not preserve variance: betas alone do not tell them.
     """
-    off = float((level.alpha.square() + level.sigma.square() - 1).abs().max())
+    away = (level.alpha.square() + level.sigma.square() - 1).abs()
+    off = float(away.max()) if away.numel() else 0.0
     require(
         off < 1e-9,
         f"levels whose alpha² + sigma² differs from 1 by up to {off:.2g} came, expected a schedule that preserves "
