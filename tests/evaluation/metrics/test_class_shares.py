@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from draws import honesty
 
+from draws import honesty
 from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.metrics import ClassShares, Measured
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from draws import honesty
 from scipy.stats import mannwhitneyu
 
+from draws import honesty
 from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.metrics import copying, nearest
 from parts import SIGMAS

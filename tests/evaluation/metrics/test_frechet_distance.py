@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from draws import honesty, moments_of, over_draws
 from scipy.linalg import sqrtm
 
+from draws import honesty, moments_of, over_draws
 from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.metrics import Measured, Moments, frechet, frechet_error
 from parts import SIGMAS

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from draws import honesty, over_draws
 
+from draws import honesty, over_draws
 from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.metrics import kernel_distance
 from parts import SIGMAS

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from draws import moments_of
 from prdc import compute_prdc
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from draws import moments_of
 from ebbtide.evaluation.metrics import ClassShares, frechet, kernel_distance, precision_recall
 
 WIDTH = 12

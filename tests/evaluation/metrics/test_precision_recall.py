@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from draws import honesty
 
+from draws import honesty
 from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.metrics import precision_recall
 
