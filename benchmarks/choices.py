@@ -19,10 +19,11 @@ import torch
 
 import measure
 from ebbtide.data import Dataset
+from ebbtide.recipes.as_json import from_json, to_json
 from ebbtide.recipes.build import build_network
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.presets import PRESETS
-from ebbtide.recipes.recipe import Recipe, from_json, to_json
+from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import train
 from frechet import FASHION, Judge

@@ -52,7 +52,7 @@ def main() -> None:
         )
         for count, one in found.items()
     ]
-    heads = ("samples", "the whole command", "samples/s", "largest memory, MiB", "Frechet distance")
+    heads = ("samples", "the whole command", "samples/s", "largest memory, MiB", "Fréchet distance")
     measure.show("evaluation-cost", f"ebbtide evaluate {options.run.name}", heads, rows)
     measure.save("evaluating", {str(count): one for count, one in found.items()})
 

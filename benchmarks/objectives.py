@@ -117,7 +117,9 @@ def gradients(run: Run, data: Dataset) -> dict[str, list[float]]:
     condition = Condition(label=batch.condition.label)
     times = torch.tensor(LEVELS, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
-    found = gradient_moments(run.objective(), network, batch.x0, condition, times, generator, draws=16, batch=16)
+    found = gradient_moments(
+        run.gaussian_objective(), network, batch.x0, condition, times, generator, draws=16, batch=16
+    )
     return {name: getattr(found, name).tolist() for name in ("log_snr", "norm", "noise")}
 
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import measure
 
-PAGES = (Path("README.md"), Path("docs/speed.md"), Path("docs/objectives.md"), Path("docs/evaluation.md"))
+PAGES = (
+    Path("README.md"),
+    *(Path("docs") / f"{name}.md" for name in ("speed", "objectives", "evaluation", "samplers", "corruptions")),
+)
 MARKED = re.compile(r"(<!-- (?P<name>[\w-]+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
 
 

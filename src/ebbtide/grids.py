@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ebbtide.errors import EbbtideError, require
 from ebbtide.schedules import Schedule
-from ebbtide.times import nearest, time_of
+from ebbtide.times import Stepped, nearest, time_of
 
 Grid = Callable[[Schedule, int, float], Float64[Tensor, " points"]]
 
@@ -32,7 +32,7 @@ MOST_NOISE, LEAST_NOISE = 40.0, 0.02
 RHO = 7.0
 
 
-def uniform_grid(schedule: Schedule, steps: int, start: float = 1.0) -> Float64[Tensor, " points"]:
+def uniform_grid(schedule: Stepped, steps: int, start: float = 1.0) -> Float64[Tensor, " points"]:
     """steps + 1 times that fall evenly from `start` to 0. A table of T steps has no more than T of them."""
     _check(steps, start)
     return on_schedule(schedule, torch.linspace(start, 0, steps + 1, dtype=torch.float64))
@@ -112,7 +112,7 @@ GRIDS: dict[str, Grid] = {
 }
 
 
-def on_schedule(schedule: Schedule, times: Float64[Tensor, " points"]) -> Float64[Tensor, " points"]:
+def on_schedule(schedule: Stepped, times: Float64[Tensor, " points"]) -> Float64[Tensor, " points"]:
     """Falling times, ending at 0, on the schedule's own: a table's nearest ones, moved apart where two would be one.
 
     Raises EbbtideError where the table has not as many.
@@ -123,7 +123,7 @@ def on_schedule(schedule: Schedule, times: Float64[Tensor, " points"]) -> Float6
     steps, available = len(times) - 1, int(index[0])
     require(
         steps <= available,
-        f"{steps} sampling steps came, but the schedule was made with {schedule.steps} and has {available} from "
+        f"{steps} sampling steps came, but the model was made with {schedule.steps} and has {available} from "
         f"t={float(times[0]):g} on: ask for at most {available}",
     )
     left = torch.arange(steps, -1, -1)

@@ -5,6 +5,8 @@ A table of T steps knows l/T only.
 
 from __future__ import annotations
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -12,8 +14,16 @@ from torch import Tensor
 from ebbtide.schedules import Schedule
 
 
-def nearest(schedule: Schedule, t: Tensor) -> Float64[Tensor, "*batch"]:
-    """t rounded to what the schedule knows, but not to 0 where it was more than 0."""
+@runtime_checkable
+class Stepped(Protocol):
+    """A schedule or a corruption: T where it knows l/T only, None where it knows any t."""
+
+    @property
+    def steps(self) -> int | None: ...
+
+
+def nearest(schedule: Stepped, t: Tensor) -> Float64[Tensor, "*batch"]:
+    """t rounded to what the schedule (or corruption) knows, but not to 0 where it was more than 0."""
     t = t.double()
     if schedule.steps is None:
         return t
@@ -21,7 +31,7 @@ def nearest(schedule: Schedule, t: Tensor) -> Float64[Tensor, "*batch"]:
     return torch.where(t > 0, index.clamp(min=1), index) / schedule.steps
 
 
-def draw_times(count: int, schedule: Schedule, generator: torch.Generator) -> Float64[Tensor, " count"]:
+def draw_times(count: int, schedule: Stepped, generator: torch.Generator) -> Float64[Tensor, " count"]:
     """Times for a batch of training examples, uniform over (0, 1] or over l = 1..T, stratified.
 
     One uniform number shifts an even grid, so each example's time is uniform and the batch covers all levels

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ebbtide.cli import doctor as command
 from ebbtide.doctor.finding import fine, note, wrong
-from ebbtide.recipes.recipe import to_json
+from ebbtide.recipes.as_json import to_json
 from ebbtide.recipes.run import open_run
 from ebbtide.training import checkpoints
 from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, small

@@ -236,7 +236,7 @@ def test_on_a_terminal_there_are_bars(run, undrawn, monkeypatch, tmp_path):
     monkeypatch.setattr(command_features, "screen", terminal)
     monkeypatch.setattr(decoder, "screen", terminal)
     evaluated(run, *QUICK)
-    for words in ("training the features", "drawing samples", "measuring bits", "Frechet distance"):
+    for words in ("training the features", "drawing samples", "measuring bits", "Fréchet distance"):
         assert words in terminal.file.getvalue()
 
 

@@ -17,7 +17,7 @@ import torch
 
 from ebbtide.cli import train as command
 from ebbtide.evaluation.records import read_records
-from ebbtide.recipes.recipe import to_json
+from ebbtide.recipes.as_json import to_json
 from ebbtide.recipes.run import open_run
 from ebbtide.training import checkpoints
 from trials import SMALL, call, differing, everything_in, last, pictures, point_run, refusal, small, updates

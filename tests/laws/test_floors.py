@@ -19,6 +19,7 @@ FLOORS = [
     {"schedules"},
     {"times", "sde"},
     {"grids"},
+    {"degradations"},
     {"corruptions"},
     {"networks", "data"},
     {"denoisers"},
@@ -37,6 +38,7 @@ HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor}
 KNOWS_ONLY = {
     "networks": {"errors", "conditions"},
     "data": {"errors", "conditions", "randomness", "files"},
+    "degradations": {"errors", "randomness"},
     "evaluation": {"errors", "files", "moments"},
 }
 

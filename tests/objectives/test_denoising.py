@@ -154,13 +154,13 @@ def test_at_one_time_all_else_is_drawn_as_ever():
 
 
 def test_the_times_are_drawn_as_the_objective_says():
-    def halves(count, schedule, generator):
-        assert schedule is COSINE
+    def halves(count, stepped, generator):
+        assert stepped is CORRUPTION
         return 0.5 * torch.rand(count, generator=generator, dtype=torch.float64)
 
     objective = DenoisingObjective(corruption=CORRUPTION, times=halves)
     times = objective(lambda x, t, condition: x, noise(50, 2), Condition(), seeded(1)).times
-    assert torch.equal(times, halves(50, COSINE, seeded(1)))
+    assert torch.equal(times, halves(50, CORRUPTION, seeded(1)))
 
 
 def test_the_loss_reaches_the_network():

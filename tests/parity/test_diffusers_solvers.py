@@ -2,8 +2,13 @@
 
 The same oracle answers both, from the same noise. diffusers keeps sigma / alpha in float32, which is where the digits
 after that go; its tables are taken in float64. Euler's and Heun's schedulers walk y = x / alpha, all others x itself.
+
+Compared are DDIM, Euler, Heun, DPM-Solver++ 2M (both solver types, all ways to end, Karras' levels), 3M, 2S and 3S, and
+UniPC (bh2 and bh1). Not compared: their DPM-Solver without ++, which takes eps for smooth where ours takes x0, and the
+ends "sigma_min", which leave noise on the samples: ours go to 0.
 """
 
+import math
 from functools import partial
 
 import pytest
@@ -19,11 +24,13 @@ from diffusers import (
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import GaussianOracle, MixtureOracle
+from ebbtide.grids import karras_grid
 from ebbtide.levels import Level
 from ebbtide.samplers import EULER, Adams, Ddim, DpmSolver2M, Heun, Multistep, RungeKutta, SingleStep, UniPC, sample
-from ebbtide.samplers.exponential import travel
+from ebbtide.samplers.exponential import integrated, travel
 from ebbtide.samplers.lagrange import exponential_moments, weights
-from ebbtide.schedules import betas_of_level, linear_schedule, table
+from ebbtide.schedules import InterpolatedSchedule, betas_of_level, linear_schedule, table
+from ebbtide.times import time_of
 from parts import covariance, noise, seeded
 
 STEPS = 1000
@@ -66,21 +73,26 @@ def in_float64(theirs, betas):
     return theirs
 
 
-def multistep_of(order, spacing, solver_type):
+def multistep_of(order, spacing, solver_type, steps=20, **options):
     theirs = scheduler_of(
         DPMSolverMultistepScheduler,
         solver_order=order,
         timestep_spacing=spacing,
         solver_type=solver_type,
         final_sigmas_type="zero",
+        **options,
     )
-    theirs.set_timesteps(20)
+    theirs.set_timesteps(steps)
     return theirs
 
 
 def their_states(theirs, oracle, timesteps, scaled=False):
     """What theirs returns after each step; scaled: it walks y = x / alpha, which at its end is x."""
-    times = (timesteps.double() + 1) / oracle.corruption.schedule.steps
+    return states_at((timesteps.double() + 1) / oracle.corruption.schedule.steps, theirs, oracle, timesteps, scaled)
+
+
+def states_at(times, theirs, oracle, timesteps, scaled):
+    """The same, at our times."""
     scales = oracle.corruption.level(times).alpha if scaled else torch.ones_like(times)
     theirs.is_scale_input_called = True
     y, states = X / scales[0], []
@@ -142,6 +154,49 @@ def test_dpm_solver_2m(oracle, sampler, solver_type, spacing):
     agree(our_states(sampler, oracle, grid_of(theirs.timesteps)), their_states(theirs, oracle, theirs.timesteps))
 
 
+ENDS = {
+    "lower": {"lower_order_final": True},
+    "as high": {"lower_order_final": False},
+    "euler": {"euler_at_final": True},
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("steps", [5, 10, 20])
+@pytest.mark.parametrize("solver_type", ["midpoint", "heun"])
+def test_dpm_solver_2m_ends_so_however_it_is_told_to_end(oracle, solver_type, steps, end):
+    """To sigma = 0 all of its ways are ours, x0: there the line through two estimates would have an infinite slope."""
+    theirs = multistep_of(2, "trailing", solver_type, steps, **ENDS[end])
+    sampler = DpmSolver2M() if solver_type == "midpoint" else Multistep(2)
+    agree(our_states(sampler, oracle, grid_of(theirs.timesteps)), their_states(theirs, oracle, theirs.timesteps))
+
+
+KARRAS = {
+    "dpm2m": (DPMSolverMultistepScheduler, {"final_sigmas_type": "zero"}, DpmSolver2M(), False),
+    "euler": (EulerDiscreteScheduler, {}, RungeKutta(EULER), True),
+    "heun": (HeunDiscreteScheduler, {}, Heun(), True),
+}
+
+
+@pytest.mark.parametrize("name", KARRAS)
+@pytest.mark.parametrize("oracle_name", ORACLES)
+def test_karras_levels(oracle_name, name):
+    """Levels between a table's: ours on the table interpolated, asked at theirs, and `karras_grid` has the same."""
+    kind, options, sampler, scaled = KARRAS[name]
+    schedule, steps = InterpolatedSchedule(LINEAR), 25
+    oracle = ORACLES[oracle_name](GaussianCorruption(schedule))
+    theirs = scheduler_of(kind, use_karras_sigmas=True, **options)
+    theirs.set_timesteps(steps)
+    sigmas = theirs.sigmas.double()[:-1]
+    times = time_of(schedule, -2 * sigmas.log())
+    grid = torch.cat([torch.unique_consecutive(times), torch.zeros(1, dtype=torch.float64)])
+    ours = our_states(sampler, oracle, grid)
+    states = states_at(times, theirs, oracle, theirs.timesteps, scaled)
+    torch.testing.assert_close(ours[-1], states[-1], **CLOSE)
+    same = karras_grid(schedule, steps, most=float(sigmas[0]), least=float(sigmas[-1]))
+    torch.testing.assert_close(same, grid, **CLOSE)
+
+
 @pytest.mark.parametrize("spacing", ["trailing", "linspace"])
 def test_dpm_solver_3m_but_for_its_second_difference(oracle, spacing, monkeypatch):
     """In theirs, as in DPM-Solver's own code and k-diffusion's, the second difference counts half.
@@ -176,6 +231,30 @@ def test_unipc(oracle, order, steps):
     states = their_states(theirs, oracle, theirs.timesteps)
     kept = steps if order == 2 else steps - 2
     agree(ours[:kept], states[:kept])
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_unipc_with_bh1(oracle, order, monkeypatch):
+    """Ours has B(h) = 1 - e^-h (bh2) where two estimates make a line. With h in its place (bh1), ours is theirs.
+
+    Compared up to the last step, where theirs is not a number: h is infinite there.
+    """
+
+    def with_h(h, points):
+        if len(points) != 2:
+            return integrated(h, points)
+        share = (0.5 - points[0]) / (points[1] - points[0])
+        return [-math.expm1(-h) - share * h, share * h]
+
+    theirs = scheduler_of(UniPCMultistepScheduler, solver_order=order, solver_type="bh1", timestep_spacing="trailing")
+    theirs.set_timesteps(8)
+    states = their_states(theirs, oracle, theirs.timesteps)
+    plain = our_states(UniPC(order), oracle, grid_of(theirs.timesteps))
+    monkeypatch.setattr("ebbtide.samplers.unipc.halved", with_h)
+    kept = 7 if order == 2 else 6
+    assert states[-1].isnan().all()
+    agree(our_states(UniPC(order), oracle, grid_of(theirs.timesteps))[:kept], states[:kept])
+    assert max(float((a - b).abs().max()) for a, b in zip(plain[:kept], states[:kept], strict=True)) > 2e-4
 
 
 @pytest.mark.parametrize("order", [2, 3])

@@ -102,9 +102,9 @@ def test_auto_takes_a_unet_for_images_and_an_mlp_for_vectors():
     assert isinstance(build_network(SMALL, (2,), 0, 0), Mlp)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("unet", (2,)), ("mlp", (1, 8, 8))])
+@pytest.mark.parametrize(("name", "shape"), [("unet", (2,)), ("hourglass", (2,)), ("mlp", (1, 8, 8))])
 def test_a_network_for_another_kind_of_data_is_refused(name, shape):
-    with pytest.raises(EbbtideError, match="unet wants images, mlp vectors"):
+    with pytest.raises(EbbtideError, match="unet and hourglass want images, mlp vectors"):
         build_network(replace(SMALL, name=name), shape, 0, 0)
 
 

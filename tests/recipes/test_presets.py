@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from ebbtide.conditions import Condition
+from ebbtide.corruptions import fit_start
 from ebbtide.data import BUILT_IN
 from ebbtide.errors import EbbtideError
 from ebbtide.grids import uniform_grid
-from ebbtide.recipes.build import build_network, build_objective, build_schedule, build_settings
+from ebbtide.recipes.as_json import to_json
+from ebbtide.recipes.build import build_network, build_settings
+from ebbtide.recipes.corruptions import objective_of
 from ebbtide.recipes.presets import PRESETS, find_recipe
-from ebbtide.recipes.recipe import check, to_json
-from ebbtide.recipes.samplers import build_sampler
+from ebbtide.recipes.recipe import check
+from ebbtide.recipes.samplers import build_sampler, check_sampler
 from ebbtide.samplers import generate
 
 
@@ -31,13 +34,15 @@ def test_its_parts_fit_together(name):
     """One loss and one sampling step on an example of the shape that it is meant for."""
     recipe = find_recipe(name)
     shape = PRESETS[name].shape
-    schedule = build_schedule(recipe.schedule)
-    objective = build_objective(recipe.objective, schedule)
+    limits = (-1.0, 1.0) if len(shape) == 3 else None
+    start = fit_start(torch.randn(50, *shape, generator=torch.Generator().manual_seed(0)))
+    objective = objective_of(recipe, shape, limits, start)
     network = build_network(recipe.network, shape, 10, seed=0)
     condition = Condition(label=torch.tensor([3, -1]))
     losses = objective(network, torch.zeros(2, *shape), condition, torch.Generator().manual_seed(0))
     assert torch.isfinite(losses.values).all()
-    grid = uniform_grid(schedule, recipe.sampling.steps)
+    grid = uniform_grid(objective.corruption, recipe.sampling.steps)
+    check_sampler(recipe.sampling.sampler, recipe.objective.predicts, objective.corruption)
     sampler = build_sampler(recipe.sampling)
     step = next(generate(objective.denoiser(network), sampler, grid, shape, range(2), seed=0))
     assert torch.isfinite(step.x).all()

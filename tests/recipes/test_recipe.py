@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from ebbtide.errors import EbbtideError
 from ebbtide.levels import KINDS
+from ebbtide.recipes.as_json import FORMAT, from_json, read_recipe, to_json
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import (
-    FORMAT,
     DataRecipe,
     NetworkRecipe,
     ObjectiveRecipe,
@@ -21,9 +21,6 @@ from ebbtide.recipes.recipe import (
     SamplingRecipe,
     ScheduleRecipe,
     TrainingRecipe,
-    from_json,
-    read_recipe,
-    to_json,
 )
 
 SHARES, POSITIVE, WHOLE = st.floats(0, 1), st.floats(1e-12, 1e12), st.integers(1, 10**6)

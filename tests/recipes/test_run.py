@@ -9,8 +9,8 @@ import torch
 
 from ebbtide.data import Dataset, load
 from ebbtide.errors import EbbtideError
+from ebbtide.recipes.as_json import FORMAT
 from ebbtide.recipes.draw import draw_all
-from ebbtide.recipes.recipe import FORMAT
 from ebbtide.recipes.run import DataFacts, Run, open_run, with_sampling
 from trials import colour_run, grey_run, last, pictures, point_run, small, trained
 

@@ -18,8 +18,9 @@ from PIL import Image
 from ebbtide.errors import EbbtideError, TrainingStopped
 from ebbtide.evaluation.records import Records, read_records
 from ebbtide.objectives import DenoisingObjective, Losses
-from ebbtide.recipes import build, showing
+from ebbtide.recipes import showing
 from ebbtide.recipes import train as train_module
+from ebbtide.recipes.corruptions import objective_of
 from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import Ended, Note, train
 from ebbtide.training import Update, checkpoints
@@ -196,11 +197,11 @@ def failing(monkeypatch):
     """Has training meet losses that are not finite in the updates with these numbers, from 1."""
 
     def fail(*bad):
-        def objective(recipe, schedule):
-            whole = build.build_objective(recipe, schedule)
+        def objective(recipe, shape, limits):
+            whole = objective_of(recipe, shape, limits)
             return Failing(corruption=whole.corruption, predicts=whole.predicts, calls=[], bad=frozenset(bad))
 
-        monkeypatch.setattr(train_module, "build_objective", objective)
+        monkeypatch.setattr(train_module, "objective_of", objective)
 
     return fail
 

@@ -23,6 +23,8 @@ from ebbtide.schedules import CosineSchedule, NormalSchedule, SigmoidSchedule, c
 from parts import noise, seeded
 from problems import CENTER, MATRIX, gaussian_flow
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+
 SOLVERS = {
     **{f"Multistep {order}": Multistep(order) for order in (2, 3, 6)},
     **{f"SingleStep {order}": SingleStep(order) for order in (2, 3)},

@@ -18,13 +18,14 @@ from rich.table import Table
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
 from ebbtide.cli.features import features_of
 from ebbtide.cli.options import given, parse, screen, wrote
+from ebbtide.corruptions import GaussianCorruption
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.pictures import save_png, side_by_side
 from ebbtide.evaluation.quality import MEANING, copies_in_words, heads_of, quality_figure, rows_of
 from ebbtide.files import write_atomically
 from ebbtide.recipes.bits import Asked, BitsSettings, ask, summary
-from ebbtide.recipes.build import build_grid
+from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.evaluate import (
     LEAST,
     Copies,
@@ -46,7 +47,7 @@ SUSPECTS = 8
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """How good a run is: Frechet and kernel distance, precision and recall, inception score, nearest neighbours, bits.
+    """How good a run is: Fréchet and kernel distance, precision and recall, inception score, nearest neighbours, bits.
 
     Each number stands beside the features it was taken in, its standard error, and its floor: what held-out real
     examples come to. Numbers in different features, or of different numbers of samples, do not compare. Writes
@@ -99,10 +100,13 @@ def evaluate(arguments: Sequence[str]) -> int:
     )
     # what cannot be is refused before the work: no checkpoint, steps that the schedule does not have, other labels
     denoiser = run.denoiser(settings.device, settings.weights)
-    build_grid(run.recipe.sampling, denoiser.corruption.schedule)
+    check_drawing(run, denoiser)
+    noise = isinstance(denoiser.corruption, GaussianCorruption)
     started = time.perf_counter()
     both = sides(run, settings)
-    asked = _asked(run, settings, both, options.bits) if options.bits else None
+    asked = _asked(run, settings, both, options.bits) if options.bits and noise else None
+    if options.bits and not noise:
+        screen.print(f"no bits, which only Gaussian noise has: the run learned to undo {run.recipe.corruption.name}")
     features = features_of(both, options.features, options.weights_file)
     reference, unseen = Sketch.of(both.reference, features), Sketch.of(both.unseen, features)
     drawn = _drawn(run, settings, features)

@@ -13,8 +13,9 @@ COMMANDS = {
     "sample": ("ebbtide.cli.sample", "draw new pictures: ebbtide sample RUN -n 100"),
     "restore": (
         "ebbtide.cli.restore",
-        "noise real pictures and bring them back: ebbtide restore RUN a.png --level 0.5",
+        "wear real pictures away and bring them back: ebbtide restore RUN a.png --level 0.5",
     ),
+    "corrupt": ("ebbtide.cli.corrupt", "what a corruption does to pictures: ebbtide corrupt digits --corruption blur"),
     "samplers": ("ebbtide.cli.race", "list the samplers with their orders and costs: ebbtide samplers"),
     "race": ("ebbtide.cli.race", "which sampler is best for a run: ebbtide race RUN"),
     "evaluate": ("ebbtide.cli.evaluate", "how good a run is, with floors and standard errors: ebbtide evaluate RUN"),

@@ -35,7 +35,7 @@ class SamplersOptions:
 
 @dataclass(frozen=True)
 class RaceOptions:
-    """Several samplers at equal network evaluations: Frechet distance to the data, and for those without noise how far
+    """Several samplers at equal network evaluations: Fréchet distance to the data, and for those without noise how far
     they end from where the ODE itself leads from the same noise. Writes RUN/race.json and RUN/pictures/race.png, which
     the report shows.
     """
@@ -113,7 +113,7 @@ def race(arguments: Sequence[str]) -> int:
 
 
 def _print(found: Sequence[Lap], real: Sketch) -> None:
-    screen.print(f"Frechet distance to the data in the features of {escape(real.features.name)}")
+    screen.print(f"Fréchet distance to the data in the features of {escape(real.features.name)}")
     names = list(dict.fromkeys(lap.sampler for lap in found))
     table = Table(box=None, header_style="bold")
     table.add_column("evaluations", justify="right")

@@ -1,33 +1,40 @@
-"""ebbtide restore: real pictures, noised and brought back."""
+"""ebbtide restore: real pictures, worn away and brought back."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
-from PIL import Image, UnidentifiedImageError
-from rich.progress import track
+from rich.progress import Progress, track
+from rich.table import Table
 from torch import Tensor
 
+from ebbtide.cli.features import features_of
 from ebbtide.cli.options import check_file, given, parse, screen, wrote
+from ebbtide.cli.reading import read_mask, read_picture
+from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset
-from ebbtide.data.colour import recolour
-from ebbtide.data.images import decode
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_png, side_by_side
+from ebbtide.files import write_atomically
 from ebbtide.guidance import Inpainted
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import restore_examples
+from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, sides
 from ebbtide.recipes.recipe import SamplerName
+from ebbtide.recipes.restoring import Likeness, likenesses
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 
 
 @dataclass(frozen=True)
 class RestoreOptions:
-    """Noise real pictures to a level and bring them back; writes original, noised and restored side by side.
+    """Wear real pictures down to a level and bring them back: noise, or whatever the run has learned to undo (deblur,
+    enlarge, fill in, lift the snow). Writes original, corrupted and restored side by side.
 
     With a mask, what is white in it is painted anew, and the rest of the picture stays as it is.
     """
@@ -39,15 +46,20 @@ class RestoreOptions:
     examples: int = 0
     """Also restore this many examples of the run's own data: held-out ones where it has a test set."""
     level: float | None = None
-    """How far to noise, from 0 (not at all) to 1 (nothing left). None: 0.5, or 1 with a mask."""
+    """How far to go, from 0 (not at all) to 1 (nothing left). None: 0.5 for noise, 1 with a mask and for others."""
+    degraded: bool = False
+    """The pictures are blurred, coarse, ... already: as they would be at --level."""
     mask: Path | None = None
     """A picture that is white where the others are to be painted anew, black where they are known."""
+    measure: int = 0
+    """Also restore this many held-out examples, and say how like their originals they are: PSNR, SSIM (needs
+    ebbtide[metrics]) and Fréchet distance of the corrupted, the restored directly, and step by step."""
     sampler: SamplerName | None = None
     """None: as the run's recipe says; with a mask pc, which heeds what is known best."""
     steps: int | None = None
     """Steps for the whole way; a level of 0.5 takes half of them. None: as the run's recipe says."""
     seed: int = 0
-    """The noise."""
+    """Chance in what wears them away."""
     resize: bool = False
     """Scale and crop pictures of another size."""
     weights: Weights = "average"
@@ -59,73 +71,100 @@ class RestoreOptions:
 def restore(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parse(RestoreOptions, "restore", arguments)
-    run = open_run(options.run)
-    require(run.data.is_image, f"{run.path} was trained on points: only pictures can be restored")
-    require(options.examples >= 0, f"--examples {options.examples} came, expected at least 0")
-    require(bool(options.images) or options.examples > 0, "nothing to restore: name pictures, or give --examples 6")
-    level = options.level if options.level is not None else (0.5 if options.mask is None else 1.0)
-    require(0 < level <= 1, f"--level {level} came, expected more than 0 and at most 1")
-    require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
-    check_file(options.out, "--out")
-    usual = {} if options.mask is None else {"sampler": "pc"}
-    run = drawn_by(run, **(usual | given(options, ("sampler", "steps"))))
-    unknown = None if options.mask is None else _read_mask(run, options.mask)
-    x0 = torch.cat([*(_read(run, path, options.resize) for path in options.images), _examples(run, options.examples)])
+    run = _asked(open_run(options.run), options)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     denoiser = run.denoiser(device, options.weights)
-    if unknown is not None:
-        denoiser = Inpainted(denoiser, x0.to(device), (1 - unknown).to(device))
-    noised, steps = restore_examples(run, denoiser, x0, level, seed=options.seed, device=device)
-    restored = noised
-    for step in track(steps, "restoring", console=screen, disable=not screen.is_terminal):
-        restored = step.x
-    shown = noised if unknown is None else torch.where(unknown > 0, sum(run.data.range) / 2, x0)
-    titles = ("original", f"noised to t={level:g}" if unknown is None else "known", "restored")
-    columns = {title: run.to_bytes(x) for title, x in zip(titles, (x0, shown, restored), strict=True)}
-    error = float((restored.cpu() - x0).square().mean().sqrt()) / (run.data.range[1] - run.data.range[0])
-    screen.print(f"restored {len(x0)} from t={level:g}, off by {error:.1%} of the range (root mean square)")
-    wrote(save_png(side_by_side(columns), options.out or run.pictures / "restored.png"), "pictures")
+    noise = isinstance(denoiser.corruption, GaussianCorruption)
+    level = options.level if options.level is not None else (0.5 if noise and options.mask is None else 1.0)
+    require(noise or options.mask is None, f"--mask came, but {run.path} learned to undo {run.recipe.corruption.name}")
+    require(not (noise and options.degraded), f"--degraded came, but {run.path} learned to undo noise: leave it out")
+    if options.images or options.examples:
+        _pictures(run, denoiser, options, level, device)
+    if options.measure:
+        _measured(run, denoiser, options, level, device)
     return 0
 
 
-def _read(run: Run, path: Path, resize: bool) -> Tensor:
-    """One picture as (1, channels, height, width) in the run's range."""
-    channels, height, width = run.data.event_shape
-    require(path.is_file(), f"there is no picture {path}")
-    try:
-        with Image.open(path) as image:
-            size = image.size
-    except (UnidentifiedImageError, OSError):
-        raise EbbtideError(f"{path} cannot be read as a picture") from None
-    fits = size == (width, height)
+def _asked(run: Run, options: RestoreOptions) -> Run:
+    """The run as it is to be sampled, once everything that was given has been found possible."""
+    require(run.data.is_image, f"{run.path} was trained on points: only pictures can be restored")
+    require(options.examples >= 0, f"--examples {options.examples} came, expected at least 0")
     require(
-        fits or resize,
-        f"{path} is {size[0]}x{size[1]} pixels, but the run's pictures are {width}x{height}: add --resize to scale it",
+        options.measure == 0 or options.measure >= LEAST,
+        f"--measure {options.measure} came, expected at least {LEAST} (or 0: none)",
     )
-    require(height == width, f"the run's pictures are {width}x{height}: only square ones can be read from files")
-    try:
-        picture = decode(path, width)
-    except EbbtideError as error:
-        raise EbbtideError(f"{path} cannot be read as a picture: {error}") from None
-    pixels = recolour(picture[None], "grey" if channels == 1 else "rgb")[0]
-    return run.data.value_range.encode(pixels).permute(2, 0, 1).unsqueeze(0)
+    require(
+        bool(options.images) or options.examples > 0 or options.measure > 0,
+        "nothing to restore: name pictures, or give --examples 6",
+    )
+    require(
+        not options.degraded or (bool(options.images) and options.examples == options.measure == 0),
+        "--degraded is for picture files: name them, and leave --examples and --measure out",
+    )
+    level = options.level
+    require(level is None or 0 < level <= 1, f"--level {level} came, expected more than 0 and at most 1")
+    require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
+    check_file(options.out, "--out")
+    usual = {} if options.mask is None else {"sampler": "pc"}
+    return drawn_by(run, **(usual | given(options, ("sampler", "steps"))))
 
 
-def _read_mask(run: Run, path: Path) -> Tensor:
-    """1 where the picture is white, 0 where it is black, (1, height, width), scaled to the run's size."""
-    _, height, width = run.data.event_shape
-    require(path.is_file(), f"there is no mask {path}")
-    try:
-        with Image.open(path) as image:
-            grey = image.convert("L").resize((width, height), Image.Resampling.NEAREST)
-    except (UnidentifiedImageError, OSError):
-        raise EbbtideError(f"{path} cannot be read as a picture") from None
-    white = torch.tensor(list(grey.tobytes()), dtype=torch.float32).reshape(1, height, width) > 127
-    require(
-        bool(white.any()) and not bool(white.all()),
-        f"the mask {path} is all {'white' if bool(white.all()) else 'black'}: expected white where to paint",
-    )
-    return white.float()
+def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
+    unknown = None if options.mask is None else read_mask(run, options.mask)
+    files = (read_picture(run, path, options.resize) for path in options.images)
+    x0 = torch.cat([*files, _examples(run, options.examples)])
+    if unknown is not None:
+        denoiser = Inpainted(denoiser, x0.to(device), (1 - unknown).to(device))
+    given_: dict[str, Any] = {"seed": options.seed, "device": device, "degraded": options.degraded}
+    corrupted, steps = restore_examples(run, denoiser, x0, level, **given_)
+    restored = corrupted
+    for step in track(steps, "restoring", console=screen, disable=not screen.is_terminal):
+        restored = step.x
+    name = run.recipe.corruption.name
+    shown = corrupted if unknown is None else torch.where(unknown > 0, sum(run.data.range) / 2, x0)
+    what = "noised" if name == "gaussian" else name
+    columns = {"original": x0, f"{what} to t={level:g}" if unknown is None else "known": shown, "restored": restored}
+    if options.degraded:
+        columns.pop("original")
+    told = f"restored {len(x0)} from t={level:g}"
+    if not options.degraded:
+        error = float((restored.cpu() - x0).square().mean().sqrt()) / (run.data.range[1] - run.data.range[0])
+        told += f", off by {error:.1%} of the range (root mean square)"
+    screen.print(told)
+    strip = side_by_side({title: run.to_bytes(x) for title, x in columns.items()})
+    wrote(save_png(strip, options.out or run.pictures / "restored.png"), "pictures")
+
+
+def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
+    both = sides(run, EvaluateSettings(device=device))
+    features = features_of(both, "auto")
+    rows: list[Likeness] = []
+    with Progress(console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("measuring", total=min(options.measure, len(both.unseen)))
+        found = likenesses(
+            run, denoiser, both, features, count=options.measure, level=level, seed=options.seed, device=device
+        )
+        for happening in found:
+            if isinstance(happening, int):
+                bar.update(task, completed=happening)
+            else:
+                rows = happening
+    table = Table(box=None, header_style="bold")
+    for head in (f"at t={level:g}", "PSNR, dB", "SSIM", "Fréchet"):
+        table.add_column(head)
+    for row in rows:
+        three = (row.psnr, row.ssim, row.frechet)
+        table.add_row(row.name, *("" if one is None else f"{one.value:.3g} ± {one.error:.2g}" for one in three))
+    screen.print(table)
+    seen = "the test split" if both.split == "test" else "half of the data"
+    screen.print(f"of {min(options.measure, len(both.unseen))} pictures of {seen}; Fréchet in features {features.name}")
+    content: dict[str, Any] = {
+        "level": level,
+        "steps": run.recipe.sampling.steps,
+        "sampler": run.recipe.sampling.sampler,
+    }
+    content |= {"features": features.name, "rows": [asdict(row) for row in rows]}
+    wrote(write_atomically(run.path / "restoration.json", json.dumps(content, indent=2) + "\n"), "measured")
 
 
 def _examples(run: Run, count: int) -> Tensor:

@@ -16,11 +16,12 @@ from ebbtide.data.folder import load_folder
 from ebbtide.data.hub import is_saved_dataset, load_hub, load_hub_path
 from ebbtide.data.idx import find_idx, is_idx, load_idx_file, load_idx_folder
 from ebbtide.data.images import resize_all
+from ebbtide.data.patches import load_patches
 from ebbtide.data.toys import TOYS, load_toy
 from ebbtide.errors import EbbtideError, near_misses, require
 
 Split = Literal["train", "test"]
-BUILT_IN = ("digits", "dots", *TOYS)
+BUILT_IN = ("digits", "dots", "patches", *TOYS)
 DEFAULT_SIZE = 32
 KINDS = (
     "a folder of images, a folder with IDX files (MNIST), an IDX, .npy, .npz or .parquet file, "
@@ -85,6 +86,8 @@ def _load_whole(source: str, split: Split) -> Dataset:
         return load_digits(split)
     if source == "dots":
         return load_dots(split)
+    if source == "patches":
+        return load_patches(split)
     if source in TOYS:
         return load_toy(cast(Literal["swiss-roll", "moons", "mixture"], source), split)
     path = Path(source).expanduser()

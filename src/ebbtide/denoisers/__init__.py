@@ -4,10 +4,19 @@ from ebbtide.denoisers.decoder import VARIANCES, Variance, decode, decode_exactl
 from ebbtide.denoisers.estimate import Denoiser, Estimate, GaussianDenoiser, GaussianEstimate, VarianceEstimate
 from ebbtide.denoisers.network import NetworkDenoiser, VarianceDenoiser
 from ebbtide.denoisers.oracles import FiniteOracle, GaussianOracle, MixtureOracle
+from ebbtide.denoisers.restoring import (
+    Around,
+    PlainEstimate,
+    PreviousDenoiser,
+    PreviousEstimate,
+    RestoringDenoiser,
+    Values,
+)
 from ebbtide.denoisers.wiener import LinearDenoiser
 
 __all__ = [
     "VARIANCES",
+    "Around",
     "Denoiser",
     "Estimate",
     "FiniteOracle",
@@ -17,6 +26,11 @@ __all__ = [
     "LinearDenoiser",
     "MixtureOracle",
     "NetworkDenoiser",
+    "PlainEstimate",
+    "PreviousDenoiser",
+    "PreviousEstimate",
+    "RestoringDenoiser",
+    "Values",
     "Variance",
     "VarianceDenoiser",
     "VarianceEstimate",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = {
-    "frechet": "Frechet distance",
+    "frechet": "Fréchet distance",
     "kernel": "kernel distance, x 1000",
     "precision": "precision",
     "recall": "recall",

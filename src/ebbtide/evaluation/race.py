@@ -46,7 +46,7 @@ def race_figure(laps: Sequence[Mapping[str, Any]]) -> Figure:
         axes[0].errorbar(spent, data, error, label=name, elinewidth=0.8, **style)
         if own[0]["to_reference"] is not None:
             axes[1].plot(spent, [lap["to_reference"] for lap in own], **style)
-    axes[0].set(ylabel="Frechet distance to the data", xscale="log", yscale="log")
+    axes[0].set(ylabel="Fréchet distance to the data", xscale="log", yscale="log")
     axes[1].set(
         xlabel="network evaluations a sample",
         ylabel="off the ODE's own end,\nstandard deviations",

@@ -23,12 +23,12 @@ from ebbtide.conditions import Condition
 from ebbtide.denoisers.network import NetworkDenoiser
 from ebbtide.errors import require
 from ebbtide.levels import KINDS, STEP_KINDS, Kind, Pair, along, weight_between
-from ebbtide.objectives.objective import Drawn, Losses
+from ebbtide.objectives.objective import GaussianDrawn, Losses
 from ebbtide.objectives.weights import Weight
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoisingObjective(Drawn):
+class DenoisingObjective(GaussianDrawn):
     """Squared error of a Gaussian denoiser, in any kind, under any weight.
 
     predicts: what the network gives. measured: the kind whose error is minimised (None: the same); "eps" is Ho's simple

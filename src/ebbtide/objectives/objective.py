@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ebbtide.conditions import Condition
-from ebbtide.corruptions import GaussianCorruption
+from ebbtide.corruptions import Corruption, GaussianCorruption
 from ebbtide.denoisers.network import NetworkDenoiser
 from ebbtide.errors import require
-from ebbtide.schedules import Schedule
-from ebbtide.times import draw_times
+from ebbtide.times import Stepped, draw_times
 
 One = TypeVar("One", bound="Drawn")
 
@@ -42,7 +41,17 @@ class Objective(Protocol):
 
 
 @runtime_checkable
-class GaussianObjective(Objective, Protocol):
+class ReadObjective(Objective, Protocol):
+    """An objective that trains a denoiser, and says how the network is to be read."""
+
+    @property
+    def corruption(self) -> Corruption: ...
+
+    def denoiser(self, network: Callable[..., Tensor]) -> Any: ...
+
+
+@runtime_checkable
+class GaussianObjective(ReadObjective, Protocol):
     """An objective that trains a denoiser of Gaussian noise, and says how the network is to be read."""
 
     @property
@@ -61,9 +70,9 @@ class Drawn:
     of a batch are drawn.
     """
 
-    corruption: GaussianCorruption
+    corruption: Corruption
     drop_condition: float = 0.0
-    times: Callable[[int, Schedule, torch.Generator], Tensor] = draw_times
+    times: Callable[[int, Stepped, torch.Generator], Tensor] = draw_times
 
     def __post_init__(self) -> None:
         rate = self.drop_condition
@@ -71,13 +80,20 @@ class Drawn:
 
     def at(self: One, t: float) -> One:
         """The same objective with every example at time t."""
-        return replace(self, times=lambda count, schedule, generator: torch.full((count,), t, dtype=torch.float64))
+        return replace(self, times=lambda count, stepped, generator: torch.full((count,), t, dtype=torch.float64))
 
     def draw(
         self, x0: Float[Tensor, "batch *event"], condition: Condition, generator: torch.Generator
     ) -> tuple[Float64[Tensor, " batch"], Condition]:
         """A time for each example, and what of its condition is told."""
         count = x0.shape[0]
-        t = self.times(count, self.corruption.schedule, generator)
+        t = self.times(count, self.corruption, generator)
         drop = torch.rand(count, generator=generator) < self.drop_condition
         return t, condition.dropped(drop.to(x0.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianDrawn(Drawn):
+    """The same for Gaussian noise."""
+
+    corruption: GaussianCorruption

@@ -19,12 +19,12 @@ from ebbtide.conditions import Condition
 from ebbtide.denoisers.network import NetworkDenoiser
 from ebbtide.errors import require
 from ebbtide.levels import STEP_KINDS, StepKind, along, share_of_noise_replaced
-from ebbtide.objectives.objective import Drawn, Losses
+from ebbtide.objectives.objective import GaussianDrawn, Losses
 from ebbtide.randomness import normal
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepObjective(Drawn):
+class StepObjective(GaussianDrawn):
     """Squared error to what was drawn: the previous latent, or the noise of the step. The schedule must be a table."""
 
     predicts: StepKind = "previous"

@@ -101,7 +101,7 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _ladder(run: Run, settings: BitsSettings) -> Ladder:
-    schedule = run.objective().corruption.schedule
+    schedule = run.gaussian_objective().corruption.schedule
     learned = run.recipe.objective.variance == "learned"
     variance = settings.variance or ("learned" if learned else "step")
     require(

@@ -15,10 +15,10 @@ from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset, ValueRange, load
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, require
-from ebbtide.grids import GRIDS, spread_grid
+from ebbtide.grids import GRIDS, spread_grid, uniform_grid
 from ebbtide.guidance import Clipped, Thresholded
 from ebbtide.levels import STEP_KINDS, StepKind
-from ebbtide.networks import Mlp, UNet, UpsideDown
+from ebbtide.networks import Hourglass, Mlp, UNet, UpsideDown
 from ebbtide.objectives import (
     BoundWeight,
     DenoisingObjective,
@@ -49,6 +49,7 @@ from ebbtide.schedules import (
     linear_schedule,
     table,
 )
+from ebbtide.times import Stepped
 from ebbtide.training import FitSettings
 from ebbtide.training.average import Average
 from ebbtide.training.optimizers import muon_for
@@ -122,32 +123,31 @@ def build_network(
     name = recipe.name
     if name == "auto":
         name = "unet" if len(event_shape) == 3 else "mlp"
-    expected = {"unet": (3,), "mlp": (1,), "upside-down": (1, 3)}[name]
+    expected = {"unet": (3,), "hourglass": (3,), "mlp": (1,), "upside-down": (1, 3)}[name]
     if len(event_shape) not in expected:
         raise EbbtideError(
-            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet wants images, mlp vectors, "
-            "upside-down takes both"
+            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet and hourglass want images, mlp "
+            "vectors, upside-down takes both"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
-        if name == "unet":
+        if name in ("unet", "hourglass"):
             fits = all(side % recipe.patch == 0 for side in event_shape[1:])
             require(
                 fits, f"network.patch={recipe.patch} came, which does not divide images of {tuple(event_shape[1:])}"
             )
-            return UNet(
-                event_shape[0],
-                patch=recipe.patch,
-                channels=recipe.channels,
-                multipliers=recipe.multipliers,
-                blocks=recipe.blocks,
-                attention=recipe.attention,
-                heads=recipe.heads,
-                dropout=recipe.dropout,
-                lean=recipe.lean,
-                classes=classes,
-                outputs=outputs,
-            )
+            common: dict[str, Any] = {
+                "patch": recipe.patch,
+                "channels": recipe.channels,
+                "multipliers": recipe.multipliers,
+                "blocks": recipe.blocks,
+                "dropout": recipe.dropout,
+                "classes": classes,
+                "outputs": outputs,
+            }
+            if name == "hourglass":
+                return Hourglass(event_shape[0], **common)
+            return UNet(event_shape[0], **common, attention=recipe.attention, heads=recipe.heads, lean=recipe.lean)
         linear: dict[str, Any] = {"width": recipe.width, "depth": recipe.depth, "dropout": recipe.dropout}
         if name == "mlp":
             return Mlp(event_shape[0], **linear, classes=classes, outputs=outputs)
@@ -227,6 +227,15 @@ def build_settings(recipe: TrainingRecipe) -> FitSettings:
         seconds=None if recipe.minutes is None else 60 * recipe.minutes,
         seed=recipe.seed,
     )
+
+
+def plain_grid(recipe: SamplingRecipe, stepped: Stepped, start: float = 1.0) -> Float64[Tensor, " points"]:
+    """The times of a corruption that has no levels of noise: even in t."""
+    require(
+        recipe.grid in ("auto", "uniform"),
+        f"grid {recipe.grid!r} came, which goes by levels of noise, for a corruption without: uniform",
+    )
+    return uniform_grid(stepped, recipe.steps, start)
 
 
 def build_grid(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ebbtide.conditions import Condition
-from ebbtide.corruptions import GaussianCorruption
+from ebbtide.corruptions import Corruption, GaussianCorruption
 from ebbtide.data import Dataset, ValueRange
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import GaussianDenoiser
@@ -29,6 +29,7 @@ from ebbtide.evaluation.records import read_records
 from ebbtide.guidance import bare
 from ebbtide.levels import STEP_KINDS, KindName
 from ebbtide.recipes.build import build_data, build_grid, build_schedule
+from ebbtide.recipes.corruptions import GAUSSIAN, check_corruption
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.recipe import DataRecipe, Recipe, SamplingRecipe, ScheduleName, ScheduleRecipe
 from ebbtide.recipes.run import Run, with_sampling
@@ -54,10 +55,11 @@ class DoctorSettings:
     device: str = "cpu"
 
 
-def first_look(dataset: Dataset, corruption: GaussianCorruption) -> Iterator[Finding]:
+def first_look(dataset: Dataset, corruption: Corruption) -> Iterator[Finding]:
     """What takes no time and needs no network; training does it before the first update."""
     yield from quick_checks(dataset)
-    yield check_end(corruption, _examples(dataset, 256)[0])
+    if isinstance(corruption, GaussianCorruption):
+        yield check_end(corruption, _examples(dataset, 256)[0])
 
 
 def examine_data(recipe: DataRecipe) -> Iterator[Finding]:
@@ -95,11 +97,16 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     yield from weights
     if train is None or any(finding.cause == "weights that are NaN" for finding in weights):
         return
+    if not isinstance(average.corruption, GaussianCorruption):
+        name = run.recipe.corruption.name
+        text = f"errors by level are held against what is known of Gaussian noise, and the run learned to undo {name}"
+        yield note("levels", f"{text}: `ebbtide restore RUN --measure 500` says how well")
+        return
     found = standing(first, loaded.tensors["network"], loaded.tensors["average"])
     patient = Patient(
         average=average,
         network=network,
-        linear=linear_denoiser(train, run.objective().corruption),
+        linear=linear_denoiser(train, run.gaussian_objective().corruption),
         train=_examples(train, settings.examples, settings.device),
         held_out=None if held_out is None else _examples(held_out, settings.examples, settings.device),
         standing=found,
@@ -160,6 +167,9 @@ def _examples(dataset: Dataset, count: int, device: str = "cpu") -> tuple[Tensor
 
 
 def _schedule(recipe: Recipe, train: Dataset) -> Iterator[Finding]:
+    if recipe.corruption.name != GAUSSIAN:
+        check_corruption(recipe.corruption)
+        return
     schedule = build_schedule(recipe.schedule)
     corruption = GaussianCorruption(schedule)
     yield check_end(corruption, _examples(train, 256)[0])
@@ -187,7 +197,7 @@ def _other_ways(
     for name in SCHEDULES:
         if name != recipe.schedule.name:
             # a step's own noise means nothing between the steps of a table
-            steps = run.objective().corruption.schedule.steps if about_steps else None
+            steps = run.gaussian_objective().corruption.schedule.steps if about_steps else None
             schedule = ScheduleRecipe(name=name, steps=steps)
             found[f"schedule {name}"] = _with(run, replace(recipe, schedule=schedule), device), _as_is
     if recipe.objective.predicts in NOISE_KINDS and recipe.objective.variance == "fixed":

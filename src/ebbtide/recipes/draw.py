@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from ebbtide.conditions import Condition
-from ebbtide.denoisers import GaussianDenoiser
+from ebbtide.corruptions import ColdCorruption, GaussianCorruption
 from ebbtide.errors import EbbtideError, near_misses, require
 from ebbtide.randomness import SampleGenerators
-from ebbtide.recipes.build import build_grid
+from ebbtide.recipes.build import build_grid, plain_grid
 from ebbtide.recipes.run import Run
-from ebbtide.recipes.samplers import SAMPLERS, build_sampler
-from ebbtide.samplers import SampleStep, generate, restore
+from ebbtide.recipes.samplers import SAMPLERS, build_sampler, check_sampler
+from ebbtide.samplers import Renoise, SampleStep, generate, restore, sample, settled
 from ebbtide.samplers.local_error import error_density
 from ebbtide.times import nearest
 
@@ -53,7 +54,7 @@ def labels_for(run: Run, count: int, label: str | None = None) -> Int[Tensor, " 
 
 def draw(
     run: Run,
-    denoiser: GaussianDenoiser,
+    denoiser: Any,
     count: int,
     *,
     seed: int = 0,
@@ -69,6 +70,7 @@ def draw(
     require(count >= 1, f"{count} samples came, expected at least 1")
     require(batch >= 1, f"batches of {batch} came, expected at least 1")
     sampling = run.recipe.sampling
+    check_sampler(sampling.sampler, run.recipe.objective.predicts, denoiser.corruption)
     sampler = build_sampler(sampling)
     grid = grid_for(run, denoiser, device=device)
     for first in range(0, count, batch):
@@ -83,7 +85,7 @@ def draw(
 
 def grid_for(
     run: Run,
-    denoiser: GaussianDenoiser,
+    denoiser: Any,
     start: float = 1.0,
     steps: int | None = None,
     *,
@@ -91,6 +93,9 @@ def grid_for(
 ) -> Float64[Tensor, " points"]:
     """The recipe's times, measured first where it asks for that; steps: another number than the recipe's."""
     sampling, density = run.recipe.sampling, None
+    chosen = sampling if steps is None else replace(sampling, steps=steps)
+    if not isinstance(denoiser.corruption, GaussianCorruption):
+        return plain_grid(chosen, denoiser.corruption, start)
     if sampling.grid == "measured":
         first = SAMPLERS[sampling.sampler].order[0]
         order = int(first) if first.isdigit() else 1
@@ -99,11 +104,20 @@ def grid_for(
         density = error_density(
             denoiser, run.data.event_shape, order=order, samples=MEASURED_ON, condition=told, device=device
         )
-    chosen = sampling if steps is None else replace(sampling, steps=steps)
     return build_grid(chosen, denoiser.corruption.schedule, start, density)
 
 
-def draw_all(run: Run, denoiser: GaussianDenoiser, count: int, **options: object) -> Float[Tensor, "count *event"]:
+def check_drawing(run: Run, denoiser: Any) -> None:
+    """That the recipe's sampler fits the run, and its steps are to be had; an EbbtideError says what is not."""
+    sampling, corruption = run.recipe.sampling, denoiser.corruption
+    check_sampler(sampling.sampler, run.recipe.objective.predicts, corruption)
+    if isinstance(corruption, GaussianCorruption):
+        build_grid(sampling, corruption.schedule)
+    else:
+        plain_grid(sampling, corruption)
+
+
+def draw_all(run: Run, denoiser: Any, count: int, **options: object) -> Float[Tensor, "count *event"]:
     """The samples of `draw`, on the CPU."""
     drawings = draw(run, denoiser, count, **options)  # type: ignore[arg-type]
     return torch.cat([drawing.step.x.cpu() for drawing in drawings if drawing.step.t == 0])
@@ -111,23 +125,31 @@ def draw_all(run: Run, denoiser: GaussianDenoiser, count: int, **options: object
 
 def restore_examples(
     run: Run,
-    denoiser: GaussianDenoiser,
-    x0: Float[Tensor, "batch *event"],
+    denoiser: Any,
+    x: Float[Tensor, "batch *event"],
     level: float,
     *,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    degraded: bool = False,
 ) -> tuple[Float[Tensor, "batch *event"], Iterator[SampleStep]]:
-    """Examples noised to t = level, and the steps that bring them back, by the run's sampling recipe (item G8).
+    """Examples corrupted to t = level, and the steps that bring them back, by the run's sampling recipe (item G8).
 
-    As many steps as the recipe's, scaled by the level: half the way takes half of them.
+    As many steps as the recipe's, scaled by the level: half the way takes half of them. degraded: x is what is left at
+    this level already. Where chance had a part in that nothing but the network's first answer can be had, in one step.
     """
     require(0 < level <= 1, f"a level of {level} came, expected more than 0 (clean) and at most 1 (noise)")
-    schedule = denoiser.corruption.schedule
-    start = float(nearest(schedule, torch.tensor(level, dtype=torch.float64)))
+    corruption = denoiser.corruption
+    start = float(nearest(corruption, torch.tensor(level, dtype=torch.float64)))
     steps = max(1, ceil(start * run.recipe.sampling.steps - 1e-9))
-    if schedule.steps is not None:
-        steps = min(steps, round(start * schedule.steps))
-    generator = SampleGenerators.of(seed, range(x0.shape[0]))
+    if corruption.steps is not None:
+        steps = min(steps, round(start * corruption.steps))
+    check_sampler(run.recipe.sampling.sampler, run.recipe.objective.predicts, corruption)
+    generator = SampleGenerators.of(seed, range(x.shape[0]))
+    sampler = build_sampler(run.recipe.sampling)
+    if degraded and isinstance(corruption, ColdCorruption) and corruption.chance(x.shape):
+        steps, sampler = 1, Renoise()
     grid = grid_for(run, denoiser, start, steps, device=device)
-    return restore(denoiser, build_sampler(run.recipe.sampling), grid, x0.to(device), generator)
+    if not degraded:
+        return restore(denoiser, sampler, grid, x.to(device), generator)
+    return x, sample(settled(denoiser, x.shape, generator), sampler, grid, x.to(device), generator)

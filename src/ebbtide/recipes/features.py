@@ -2,7 +2,7 @@
 
 "labels": a small classifier of the data's own labels, trained once and kept; "turns": the same, of which way up a
 picture is, for data without labels; "values": the data's own numbers, for points; "inception": the network of Inception
-scores and Frechet distances in the literature, from torch-fidelity, where its weights are at hand.
+scores and Fréchet distances in the literature, from torch-fidelity, where its weights are at hand.
 """
 
 from __future__ import annotations

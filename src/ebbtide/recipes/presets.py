@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ebbtide.errors import EbbtideError, near_misses
+from ebbtide.recipes.as_json import read_recipe
 from ebbtide.recipes.recipe import (
+    CorruptionRecipe,
     DataRecipe,
     NetworkRecipe,
     ObjectiveRecipe,
@@ -15,7 +17,6 @@ from ebbtide.recipes.recipe import (
     SamplingRecipe,
     ScheduleRecipe,
     TrainingRecipe,
-    read_recipe,
 )
 
 
@@ -60,6 +61,7 @@ _TOY = Recipe(
     sampling=SamplingRecipe(sampler="ddim", steps=50, grid="uniform", clip=False),
 )
 _PATCHED = NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False))
+_HOURGLASS = NetworkRecipe(name="hourglass", patch=1, channels=32, multipliers=(1, 2, 4))
 _COARSE = NetworkRecipe(patch=4, channels=64, multipliers=(1, 2), attention=(False, False))
 
 PRESETS: dict[str, Preset] = {
@@ -192,6 +194,57 @@ PRESETS |= {
         NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=3, attention=(False, False, True, True)),
         steps=500_000,
         batch=256,
+    ),
+}
+
+
+def _undone(name: str, about: str, sampling: SamplingRecipe, objective: ObjectiveRecipe, **changes: Any) -> Preset:
+    """A corruption other than Gaussian noise, on digits or any pictures of the MNIST family (--data FOLDER)."""
+    shape = changes.pop("shape", (1, 8, 8))
+    fields: dict[str, Any] = {
+        "data": DataRecipe(source="digits", labels=False),
+        "corruption": CorruptionRecipe(name=name.removeprefix("cold-")),
+        "network": replace(_PATCHED, lean=True),
+        "training": TrainingRecipe(steps=1000, batch=64, rate=2e-3, half_life=20_000, pictures=4),
+        **changes,
+    }
+    return Preset(Recipe(name=name, sampling=sampling, objective=objective, **fields), about, shape, 0)
+
+
+_TO_X0 = ObjectiveRecipe(predicts="x0", error="absolute")
+_COLD = SamplingRecipe(sampler="cold", steps=20)
+PRESETS |= {
+    "naive": _undone(
+        "naive",
+        "the lectures' first: pixels set to black or white at random, undone step by step",
+        SamplingRecipe(sampler="previous", steps=100),
+        ObjectiveRecipe(predicts="previous"),
+        network=_HOURGLASS,
+    ),
+    "naive-pixelwise": _undone(
+        "naive-pixelwise",
+        "the lectures' second: one more pixel a step, undone at once and corrupted again a little less",
+        SamplingRecipe(sampler="renoise", steps=50),
+        ObjectiveRecipe(predicts="x0"),
+        network=_HOURGLASS,
+    ),
+    "cold-blur": _undone("cold-blur", "deblurs, and draws from a single colour on", _COLD, _TO_X0),
+    "cold-pixelate": _undone("cold-pixelate", "enlarges, and draws from a single pixel on", _COLD, _TO_X0),
+    "cold-inpaint": _undone("cold-inpaint", "fills holes", _COLD, _TO_X0),
+    "cold-animorph": _undone(
+        "cold-animorph",
+        "turns pictures of one kind back into another's: pieces of photographs into digits",
+        _COLD,
+        _TO_X0,
+        corruption=CorruptionRecipe(name="animorph", other="patches"),
+    ),
+    "cold-snow": _undone(
+        "cold-snow",
+        "lifts the snow from pieces of photographs, 32x32 in colour",
+        _COLD,
+        _TO_X0,
+        data=DataRecipe(source="patches", labels=False, flip=True),
+        shape=(3, 32, 32),
     ),
 }
 

@@ -40,7 +40,7 @@ class RaceSettings:
 class Lap:
     """One sampler at one number of evaluations (steps times a_step, or a few fewer).
 
-    to_data: Frechet distance. to_reference: root mean square, in standard deviations of the reference's numbers; None
+    to_data: Fréchet distance. to_reference: root mean square, in standard deviations of the reference's numbers; None
     for stochastic samplers, which lead elsewhere each time.
     """
 
@@ -74,7 +74,7 @@ def asked_for(run: Run, name: SamplerName, evaluations: int) -> Run | None:
     steps = evaluations // cost
     asked = drawn_by(run, sampler=name, steps=steps)
     try:
-        build_grid(asked.recipe.sampling, run.objective().corruption.schedule)
+        build_grid(asked.recipe.sampling, run.gaussian_objective().corruption.schedule)
     except EbbtideError:
         return None
     return asked

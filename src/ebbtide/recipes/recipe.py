@@ -5,17 +5,12 @@ The docstring under each field is its help on the command line, where every fiel
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass
+from typing import Literal
 
-from ebbtide.errors import EbbtideError, near_misses, require
+from ebbtide.errors import require
 from ebbtide.levels import KindName
 from ebbtide.training.machine import Precision
-
-FORMAT = 1
-"""Version of the JSON layout; another one is refused."""
 
 ScheduleName = Literal["normal", "cosine", "sigmoid", "linear", "lecture", "constant", "list"]
 GridName = Literal["auto", "uniform", "quadratic", "log-snr", "karras", "measured"]
@@ -39,6 +34,8 @@ SamplerName = Literal[
     "renoise",
     "langevin",
     "pc",
+    "cold",
+    "previous",
 ]
 
 
@@ -47,7 +44,8 @@ class DataRecipe:
     """What is learned from."""
 
     source: str = "digits"
-    """digits, dots, swiss-roll, moons, mixture; a folder of images or IDX files; an .npy, .npz or IDX file; hf:NAME."""
+    """digits, dots, patches, swiss-roll, moons, mixture; a folder of images or IDX files; an .npy, .npz or IDX file;
+    hf:NAME."""
     size: int | None = None
     """Height and width in pixels; None: as the data is (folders of images: 32)."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
@@ -62,6 +60,23 @@ class DataRecipe:
     """What black becomes; None: such that the data's pixels have mean 0 and variance 1 (high: None too)."""
     high: float | None = None
     """What white becomes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorruptionRecipe:
+    """How data are worn away."""
+
+    name: str = "gaussian"
+    """gaussian, by the schedule; naive, naive-pixelwise: pixels set at random; blur, pixelate, inpaint, snow, animorph,
+    fade, motion-blur, posterise, jpeg: degradations without noise, which can be joined (blur+snow)."""
+    steps: int = 100
+    """naive: T."""
+    share: float = 0.05
+    """naive: the share of all pixels that each step sets to black or white."""
+    by: Literal["pixel", "channel"] = "pixel"
+    """naive, naive-pixelwise: whether a step hits pixels or, in colour, each channel on its own."""
+    other: str = ""
+    """animorph: the pictures that the data turn into, a source as for data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +101,9 @@ class ScheduleRecipe:
 class NetworkRecipe:
     """What is trained."""
 
-    name: Literal["auto", "unet", "mlp", "upside-down"] = "auto"
-    """unet for images, mlp for vectors; auto chooses. upside-down: for 3x3 images, widened and narrowed back."""
+    name: Literal["auto", "unet", "hourglass", "mlp", "upside-down"] = "auto"
+    """unet for images, mlp for vectors; auto chooses. hourglass: the lectures' own, told of each pixel's place.
+    upside-down: for 3x3 images, widened and narrowed back."""
     patch: int = 1
     """unet: fold squares of this many pixels a side into channels first: coarser and much faster (2 from 28x28 on)."""
     channels: int = 32
@@ -124,6 +140,9 @@ class ObjectiveRecipe:
     """previous, step_noise: compare with the mean of what led to xt, or with what was drawn (more variance)."""
     variance: Literal["fixed", "learned"] = "fixed"
     """learned: the network also says how wide each step of the decoder is."""
+    error: Literal["squared", "absolute", "bernoulli"] = "squared"
+    """Where the corruption is no Gaussian noise: squared, absolute (cold diffusion's), or bernoulli: a pixel's
+    likelihood of white."""
     drop_labels: float = 0.1
     """The rate at which labels are withheld, so that the model also works without them."""
 
@@ -197,6 +216,7 @@ class Recipe:
 
     name: str = "digits"
     data: DataRecipe = DataRecipe()
+    corruption: CorruptionRecipe = CorruptionRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     network: NetworkRecipe = NetworkRecipe()
     objective: ObjectiveRecipe = ObjectiveRecipe()
@@ -222,6 +242,7 @@ def check(recipe: Recipe) -> Recipe:
         ("training.seed", training.seed, 0),
         ("sampling.steps", recipe.sampling.steps, 1),
         ("schedule.steps", recipe.schedule.steps, 1),
+        ("corruption.steps", recipe.corruption.steps, 1),
         ("network.patch", recipe.network.patch, 1),
         ("network.channels", recipe.network.channels, 4),
         ("network.blocks", recipe.network.blocks, 1),
@@ -244,6 +265,7 @@ def check(recipe: Recipe) -> Recipe:
         ("objective.drop_labels", recipe.objective.drop_labels),
         ("training.decay", training.decay),
         ("sampling.eta", recipe.sampling.eta),
+        ("corruption.share", recipe.corruption.share),
         ("sampling.threshold", recipe.sampling.threshold),
     ):
         require(share is None or 0 <= share <= 1, f"{name}={share} came, expected a number from 0 to 1")
@@ -254,57 +276,3 @@ def check(recipe: Recipe) -> Recipe:
         f"training.batch={training.batch} came, which {training.accumulate} parts do not divide",
     )
     return recipe
-
-
-def to_json(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON."""
-    return asdict(recipe)
-
-
-def from_json(value: Any) -> Recipe:
-    """The recipe back; unknown fields, wrong types and unknown words are refused by name."""
-    result = _read(Recipe, value, "recipe")
-    assert isinstance(result, Recipe)
-    return check(result)
-
-
-def read_recipe(path: Path) -> Recipe:
-    """A recipe from a JSON file: the recipe itself, or a run's recipe.json."""
-    try:
-        value = json.loads(path.read_text())
-    except OSError as error:
-        raise EbbtideError(f"recipe {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise EbbtideError(f"recipe {path} is no JSON: {error}") from None
-    if isinstance(value, dict) and "recipe" in value:
-        require(value.get("format") == FORMAT, f"{path} has format {value.get('format')!r}, expected {FORMAT}")
-        value = value["recipe"]
-    return from_json(value)
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    if is_dataclass(kind):
-        require(isinstance(value, dict), f"{where} is {value!r}, expected an object with fields")
-        hints = get_type_hints(kind)
-        known = [field.name for field in fields(kind)]
-        for name in value:
-            require(name in known, f"{where} has no field {name!r}.{near_misses(name, known)}")
-        made: Any = kind
-        return made(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in known if name in value})
-    options = get_args(kind)
-    if options and any(option is type(None) for option in options):  # X | None
-        if value is None:
-            return None
-        rest = [option for option in options if option is not type(None)]
-        return _read(rest[0], value, where)
-    if options and all(isinstance(option, str) for option in options):  # Literal
-        require(value in options, f"{where} is {value!r}, expected one of {', '.join(options)}")
-        return value
-    if options and options[-1] is Ellipsis:  # tuple[X, ...]
-        require(isinstance(value, list | tuple), f"{where} is {value!r}, expected a list")
-        return tuple(_read(options[0], item, where) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    fits = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-    require(fits, f"{where} is {value!r}, expected {kind.__name__}")
-    return value

@@ -3,6 +3,7 @@
 RUN/recipe.json    recipe, facts about the data, machine, format
 RUN/checkpoints/   the last few, each whole
 RUN/metrics.jsonl  one record a line          RUN/tensorboard/   the same for TensorBoard
+RUN/start.safetensors  where sampling begins, if the corruption is a degradation
 RUN/samples/       grids over training        RUN/pictures/      final grid, film strip, restored examples
 """
 
@@ -12,23 +13,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import nn
 
 from ebbtide import __version__
+from ebbtide.corruptions import GaussianCorruption, Start
 from ebbtide.data import Dataset, ValueRange
-from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
-from ebbtide.objectives import GaussianObjective
-from ebbtide.recipes.build import build_network, build_objective, build_schedule, guided, outputs_of
-from ebbtide.recipes.recipe import FORMAT, Recipe, SamplingRecipe, from_json, to_json
+from ebbtide.objectives import GaussianObjective, ReadObjective
+from ebbtide.recipes.as_json import FORMAT, from_json, to_json
+from ebbtide.recipes.build import build_network, guided, outputs_of
+from ebbtide.recipes.corruptions import objective_of
+from ebbtide.recipes.recipe import Recipe, SamplingRecipe
 from ebbtide.training import checkpoints
 from ebbtide.training.machine import in_precision
 
 Weights = Literal["average", "network"]
+START = "start.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +108,7 @@ class Run:
         outputs = outputs_of(recipe.objective)
         return build_network(recipe.network, data.event_shape, len(data.classes), recipe.training.seed, outputs)
 
-    def denoiser(self, device: torch.device | str = "cpu", weights: Weights = "average") -> GaussianDenoiser:
+    def denoiser(self, device: torch.device | str = "cpu", weights: Weights = "average") -> Any:
         """The newest checkpoint as a denoiser, ready to sample from."""
         checkpoint = checkpoints.load(checkpoints.latest(self.checkpoints), (weights,))
         network = self.network()
@@ -113,15 +119,47 @@ class Run:
             raise EbbtideError(f"the checkpoint's weights do not fit the run's recipe: {reason}") from None
         return self.wrap(network.to(device).eval())
 
-    def wrap(self, network: nn.Module) -> GaussianDenoiser:
+    def wrap(self, network: nn.Module) -> Any:
         """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
         answer = in_precision(network, self.recipe.training.precision)
-        limits = self.data.range if self.data.is_image else None
-        return guided(self.objective().denoiser(answer), self.recipe.sampling, limits)
+        objective = self.objective()
+        denoiser = objective.denoiser(answer)
+        if not isinstance(objective.corruption, GaussianCorruption):
+            return denoiser
+        return guided(denoiser, self.recipe.sampling, self.limits)
 
-    def objective(self) -> GaussianObjective:
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What black and white are; None for points."""
+        return self.data.range if self.data.is_image else None
+
+    def objective(self) -> ReadObjective:
         """What the run minimises."""
-        return build_objective(self.recipe.objective, build_schedule(self.recipe.schedule))
+        return objective_of(self.recipe, self.data.event_shape, self.limits, self.start())
+
+    def gaussian_objective(self) -> GaussianObjective:
+        """The same, for what only Gaussian noise has: bits, levels of noise, races of its samplers."""
+        objective = self.objective()
+        require(
+            isinstance(objective.corruption, GaussianCorruption),
+            f"{self.path} learned to undo {self.recipe.corruption.name}, which has no levels of noise: this needs a "
+            "run on Gaussian noise",
+        )
+        return cast(GaussianObjective, objective)
+
+    def start(self) -> Start | None:
+        """Where sampling begins, as it was fitted when training began; None if nothing had to be."""
+        file = self.path / START
+        if not file.is_file():
+            return None
+        try:
+            return Start.of(load_file(file))
+        except SafetensorError as error:
+            raise EbbtideError(f"{file} is damaged ({error}): restore it, or train again") from None
+
+    def write_start(self, start: Start) -> None:
+        """Keep where sampling begins."""
+        write_atomically(self.path / START, save(start.tensors()))
 
     def to_bytes(self, x: torch.Tensor) -> torch.Tensor:
         """Samples (n, channels, height, width) as uint8 images (n, height, width, channels)."""

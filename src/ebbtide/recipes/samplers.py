@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+from ebbtide.corruptions import ColdCorruption, Corruption, GaussianCorruption
+from ebbtide.errors import require
 from ebbtide.recipes.recipe import SamplerName, SamplingRecipe
 from ebbtide.samplers import (
     HEUN,
@@ -14,6 +17,7 @@ from ebbtide.samplers import (
     Adams,
     Adaptive,
     Ancestral,
+    ColdStep,
     Ddim,
     DpmSolver2M,
     EulerMaruyama,
@@ -21,6 +25,7 @@ from ebbtide.samplers import (
     Langevin,
     Multistep,
     PredictorCorrector,
+    Previous,
     Renoise,
     RungeKutta,
     Sampler,
@@ -34,11 +39,15 @@ CHURN = 40.0
 """Noise that EDM's stochastic sampler adds over the whole way (Karras et al. use 0 to 80)."""
 
 
+Serves = Literal["gaussian", "any", "degradation", "previous"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class About:
     """order: of the error in a step's length, "weak" of means over samples. evaluations: of the denoiser a step, 0
     where the sampler decides. stochastic: noise is added on the way. eta: what sampling.eta is where nothing is said;
-    None: it has none."""
+    None: it has none. serves: denoisers of Gaussian noise, of any corruption, of a degradation, or networks that give
+    the latent of one step before."""
 
     make: Callable[[SamplingRecipe], Sampler]
     order: str
@@ -47,6 +56,7 @@ class About:
     source: str
     stochastic: bool = False
     eta: float | None = None
+    serves: Serves = "gaussian"
 
 
 def eta_of(recipe: SamplingRecipe) -> float:
@@ -184,6 +194,7 @@ SAMPLERS: dict[SamplerName, About] = {
         about="denoise fully, noise again a little less: too narrow a law",
         source="lectures (G3)",
         stochastic=True,
+        serves="any",
     ),
     "langevin": About(
         make=lambda recipe: Langevin(steps=5),
@@ -201,6 +212,22 @@ SAMPLERS: dict[SamplerName, About] = {
         source="Song et al. 2021, arXiv:2011.13456",
         stochastic=True,
     ),
+    "cold": About(
+        make=lambda recipe: ColdStep(),
+        order="none",
+        evaluations=1,
+        about="of degradations: gives back what the restored picture would have lost",
+        source="Bansal et al. 2022, arXiv:2208.09392, Algorithm 2",
+        serves="degradation",
+    ),
+    "previous": About(
+        make=lambda recipe: Previous(),
+        order="none",
+        evaluations=1,
+        about="of networks that give the latent of one step before, in all T steps",
+        source="lectures (G2)",
+        serves="previous",
+    ),
 }
 """In the order in which `ebbtide samplers` lists them."""
 
@@ -208,3 +235,25 @@ SAMPLERS: dict[SamplerName, About] = {
 def build_sampler(recipe: SamplingRecipe) -> Sampler:
     """One step from noise towards data."""
     return SAMPLERS[recipe.sampler].make(recipe)
+
+
+def check_sampler(name: SamplerName, predicts: str, corruption: Corruption) -> None:
+    """That this sampler can work with a network that predicts so, about this corruption."""
+    if isinstance(corruption, GaussianCorruption):
+        fits = [other for other, about in SAMPLERS.items() if about.serves in ("gaussian", "any")]
+    elif predicts == "previous":
+        fits = [other for other, about in SAMPLERS.items() if about.serves == "previous"]
+    else:
+        wanted = ("any", "degradation") if isinstance(corruption, ColdCorruption) else ("any",)
+        fits = [other for other, about in SAMPLERS.items() if about.serves in wanted]
+    require(
+        name in fits,
+        f"the sampler {name} came for {_what(corruption)} with {predicts!r} predicted: expected one of "
+        f"{', '.join(fits)}",
+    )
+
+
+def _what(corruption: Corruption) -> str:
+    if isinstance(corruption, GaussianCorruption):
+        return "Gaussian noise"
+    return "a degradation" if isinstance(corruption, ColdCorruption) else "pixels set at random"

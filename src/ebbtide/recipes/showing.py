@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset
-from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.evaluation import figures
 from ebbtide.evaluation.pictures import film_strip, picture_grid, save_png
 from ebbtide.files import write_atomically
 from ebbtide.recipes.draw import draw, draw_all, labels_for
+from ebbtide.recipes.recipe import SamplingRecipe
 from ebbtide.recipes.run import Run, with_sampling
 
 QUICK_STEPS = 20
@@ -24,18 +26,16 @@ FILM_COLUMNS = 10
 POINTS = 2000
 
 
-def progress_picture(
-    run: Run, denoiser: GaussianDenoiser, dataset: Dataset, step: int, device: torch.device | str
-) -> Path:
+def progress_picture(run: Run, denoiser: Any, dataset: Dataset, step: int, device: torch.device | str) -> Path:
     """A grid of the same few samples, in few steps, at this point of training."""
-    sampling = replace(run.recipe.sampling, sampler="ddim", eta=0.0, steps=_few(denoiser))
+    sampling = _quick(run.recipe.sampling, denoiser)
     quick = with_sampling(run, sampling)
     count, columns = _grid_shape(run, 40 if run.data.is_image else POINTS)
     x = draw_all(quick, denoiser, count, labels=labels_for(run, count), device=device)
     return _save(run, x, dataset, run.path / "samples" / f"step-{step:08d}.png", columns)
 
 
-def final(run: Run, denoiser: GaussianDenoiser, dataset: Dataset, device: torch.device | str) -> list[Path]:
+def final(run: Run, denoiser: Any, dataset: Dataset, device: torch.device | str) -> list[Path]:
     """The final grid by the recipe's own sampler, and for images the film from noise to image."""
     count, columns = _grid_shape(run, 100 if run.data.is_image else POINTS)
     frames: list[Tensor] = []
@@ -93,6 +93,10 @@ def _grid_shape(run: Run, about: int) -> tuple[int, int | None]:
     return about, None
 
 
-def _few(denoiser: GaussianDenoiser) -> int:
-    available = denoiser.corruption.schedule.steps
-    return QUICK_STEPS if available is None else min(QUICK_STEPS, available)
+def _quick(sampling: SamplingRecipe, denoiser: Any) -> SamplingRecipe:
+    """Few steps; of Gaussian noise by DDIM, which has them in any number."""
+    available = denoiser.corruption.steps
+    few = QUICK_STEPS if available is None else min(QUICK_STEPS, available)
+    if isinstance(denoiser.corruption, GaussianCorruption):
+        return replace(sampling, sampler="ddim", eta=0.0, steps=few)
+    return sampling if sampling.sampler == "previous" else replace(sampling, steps=min(few, sampling.steps))

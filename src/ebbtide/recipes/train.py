@@ -12,19 +12,21 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
+from ebbtide.corruptions import ColdCorruption, Corruption
 from ebbtide.data import Dataset
 from ebbtide.doctor.watch import LevelWatch, LossWatch
 from ebbtide.errors import TrainingStopped, require
 from ebbtide.evaluation.records import Records, keep_until
 from ebbtide.files import clear_disk_errors
-from ebbtide.objectives import DenoisingObjective, GaussianObjective
+from ebbtide.objectives import DenoisingObjective, ReadObjective
 from ebbtide.recipes import board, showing
-from ebbtide.recipes.build import build_data, build_objective, build_schedule, build_settings, build_trainee
+from ebbtide.recipes.build import build_data, build_settings, build_trainee
+from ebbtide.recipes.corruptions import fitted_start, objective_of
 from ebbtide.recipes.cost import cost_of, expectation, images_a_second
 from ebbtide.recipes.doctor import first_look, linear_denoiser
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import DataFacts, Run, open_run
-from ebbtide.schedules import Schedule
+from ebbtide.recipes.samplers import check_sampler
 from ebbtide.training import Trainee, Update, checkpoints, fit
 from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
 from ebbtide.training.state import GROUPS
@@ -70,10 +72,9 @@ def train(
         require(not taken, f"{out} is not empty: go on with --resume, or choose another --out")
     accelerator = accelerator_of(recipe.training.precision)
     dataset = build_data(recipe.data)
-    schedule = build_schedule(recipe.schedule)
-    _check_sampling(recipe, schedule)
     run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine=describe(accelerator))
-    objective = build_objective(recipe.objective, schedule)
+    objective = objective_of(recipe, run.data.event_shape, run.limits)
+    _check_sampling(recipe, objective.corruption)
     network = run.network().to(accelerator.device)
     trainee = build_trainee(recipe.training, network)
     why_not = compiled(network, recipe.training.compile)
@@ -87,16 +88,19 @@ def train(
             # what was written after the checkpoint, or without one, is taken back
             keep_until(run.metrics, trainee.counters.step or -1)
             run.write()
+            if isinstance(objective.corruption, ColdCorruption) and not (resume and run.start()):
+                run.write_start(fitted_start(objective.corruption, dataset))
         yield from notes
         yield from _Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
 
 
-def _check_sampling(recipe: Recipe, schedule: Schedule) -> None:
-    """That the schedule has the steps to sample with: known before training, not after it."""
-    wanted, available = recipe.sampling.steps, schedule.steps
+def _check_sampling(recipe: Recipe, corruption: Corruption) -> None:
+    """That the sampler fits, and the corruption has its steps: known before training, not after it."""
+    check_sampler(recipe.sampling.sampler, recipe.objective.predicts, corruption)
+    wanted, available = recipe.sampling.steps, corruption.steps
     require(
         available is None or wanted <= available,
-        f"sampling.steps={wanted} came, but the schedule has {available} steps: give --sampling.steps {available}",
+        f"sampling.steps={wanted} came, but the corruption has {available} steps: give --sampling.steps {available}",
     )
 
 
@@ -117,6 +121,7 @@ def _resume(run: Run, trainee: Trainee) -> Note:
         ("classes", before.data.classes, run.data.classes),
         ("range of values", before.data.range, run.data.range),
         ("network", before.recipe.network, run.recipe.network),
+        ("corruption", before.recipe.corruption, run.recipe.corruption),
         ("schedule", before.recipe.schedule, run.recipe.schedule),
         ("objective", before.recipe.objective, run.recipe.objective),
         ("seed", before.recipe.training.seed, run.recipe.training.seed),
@@ -129,7 +134,7 @@ def _resume(run: Run, trainee: Trainee) -> Note:
     return Note(f"resumed from step {trainee.counters.step}")
 
 
-def _first_notes(run: Run, dataset: Dataset, objective: GaussianObjective, trainee: Trainee) -> list[Note]:
+def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee) -> list[Note]:
     """What is worth knowing before the first update."""
     parameters = sum(parameter.numel() for parameter in trainee.network.parameters())
     machine = run.machine
@@ -156,7 +161,7 @@ class _Session:
         self,
         run: Run,
         dataset: Dataset,
-        objective: GaussianObjective,
+        objective: ReadObjective,
         trainee: Trainee,
         accelerator: Accelerator,
         stop: Callable[[], bool],

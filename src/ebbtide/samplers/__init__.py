@@ -2,12 +2,13 @@
 
 from ebbtide.samplers.adaptive import Adaptive
 from ebbtide.samplers.bridge import Ancestral, Ddim
+from ebbtide.samplers.cold import ColdStep, Previous
 from ebbtide.samplers.counted import Counted
 from ebbtide.samplers.edm import Heun
 from ebbtide.samplers.exponential import Multistep, SingleStep
 from ebbtide.samplers.flow import Adams, RungeKutta
 from ebbtide.samplers.langevin import Corrector, Langevin, PredictorCorrector
-from ebbtide.samplers.loop import Moved, Sampler, SampleStep, final, generate, sample
+from ebbtide.samplers.loop import Moved, Sampler, SampleStep, final, generate, sample, settled
 from ebbtide.samplers.multistep import DpmSolver2M
 from ebbtide.samplers.renoise import Renoise, strided_grid
 from ebbtide.samplers.restore import restore
@@ -27,6 +28,7 @@ __all__ = [
     "Adams",
     "Adaptive",
     "Ancestral",
+    "ColdStep",
     "Corrector",
     "Counted",
     "Ddim",
@@ -37,6 +39,7 @@ __all__ = [
     "Moved",
     "Multistep",
     "PredictorCorrector",
+    "Previous",
     "Renoise",
     "RungeKutta",
     "SampleStep",
@@ -51,5 +54,6 @@ __all__ = [
     "generate",
     "restore",
     "sample",
+    "settled",
     "strided_grid",
 ]

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ebbtide.conditions import Condition
-from ebbtide.corruptions import Corruption, GaussianCorruption
+from ebbtide.corruptions import Corruption, GaussianCorruption, Settling
 from ebbtide.denoisers.estimate import Denoiser
+from ebbtide.denoisers.restoring import Around
 from ebbtide.randomness import Randomness, SampleGenerators
 
 
@@ -89,8 +90,15 @@ def generate(
 ) -> Iterator[SampleStep]:
     """Samples with these indices under this seed, from the prior on; each is the same in any batch."""
     generator = SampleGenerators.of(seed, indices)
+    denoiser = settled(denoiser, (len(indices), *event_shape), generator)
     x = _start(denoiser.corruption, (len(indices), *event_shape), generator, float(grid[0])).to(device)
     return sample(denoiser, sampler, grid, x, generator, condition)
+
+
+def settled(denoiser: Denoiser, shape: Sequence[int], generator: Randomness) -> Denoiser:
+    """The denoiser about one path of what its corruption draws at random, if that can be settled."""
+    corruption = denoiser.corruption
+    return Around(denoiser, corruption.settled(shape, generator)) if isinstance(corruption, Settling) else denoiser
 
 
 def _start(corruption: Corruption, shape: Sequence[int], generator: Randomness, t: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ebbtide.conditions import Condition
 from ebbtide.denoisers.estimate import Denoiser
 from ebbtide.randomness import Randomness
-from ebbtide.samplers.loop import Sampler, SampleStep, sample
+from ebbtide.samplers.loop import Sampler, SampleStep, sample, settled
 
 
 def restore(
@@ -22,5 +22,6 @@ def restore(
     condition: Condition | None = None,
 ) -> tuple[Float[Tensor, "batch *event"], Iterator[SampleStep]]:
     """x0 worn to t = grid[0], and the steps that bring it back; the last step holds the restored example."""
+    denoiser = settled(denoiser, x0.shape, generator)
     xt = denoiser.corruption.corrupt(x0, grid[0].expand(x0.shape[0]), generator).xt
     return xt, sample(denoiser, sampler, grid, xt, generator, condition)

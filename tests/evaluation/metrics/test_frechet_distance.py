@@ -1,4 +1,4 @@
-"""The Frechet distance against closed forms, and its standard error against derivatives and repeated draws."""
+"""The Fréchet distance against closed forms, and its standard error against derivatives and repeated draws."""
 
 import numpy as np
 import pytest

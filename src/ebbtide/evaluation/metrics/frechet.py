@@ -1,8 +1,8 @@
-"""The Frechet distance of two sets of features, taken for Gaussians, and its standard error.
+"""The Fréchet distance of two sets of features, taken for Gaussians, and its standard error.
 
     F = |m1 - m2|² + tr(C1 + C2 - 2 (C1^½ C2 C1^½)^½)
 
-the squared 2-Wasserstein distance of N(m1, C1) and N(m2, C2) (Dowson & Landau 1982, The Frechet distance between
+the squared 2-Wasserstein distance of N(m1, C1) and N(m2, C2) (Dowson & Landau 1982, The Fréchet distance between
 multivariate normal distributions); on features of an Inception network it is the FID (Heusel et al. 2017,
 arXiv:1706.08500). Singular covariances are allowed throughout.
 """

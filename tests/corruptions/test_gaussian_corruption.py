@@ -264,7 +264,7 @@ def test_a_time_expanded_over_a_batch_has_the_level_of_the_schedule(name):
 
 
 def test_what_is_remembered_of_levels_is_bounded(monkeypatch):
-    monkeypatch.setattr("ebbtide.corruptions.MOST_REMEMBERED", 5)
+    monkeypatch.setattr("ebbtide.corruptions.gaussian.MOST_REMEMBERED", 5)
     corruption = GaussianCorruption(SCHEDULES["cosine"])
     for t in torch.linspace(0.01, 1, 40, dtype=torch.float64):
         corruption.level(t.expand(2))

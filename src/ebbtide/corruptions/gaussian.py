@@ -1,12 +1,4 @@
-"""How data is worn away to a level t. Items C1-C3 and B5 of docs/lectures.md.
-
-A corruption needs no noise and no formula, only these two:
-
-    corrupt(x0, t, generator) -> Corrupted(xt, noise or None)
-    prior(shape, generator)   -> what is left at t = 1, drawn without any data
-
-A Gaussian corruption also knows its levels, its single steps and its posterior, as Gaussian values.
-"""
+"""Gaussian noise: items C1-C3 and B5 of docs/lectures.md. It knows its levels, its steps and its posterior."""
 
 from __future__ import annotations
 
@@ -14,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from ebbtide.corruptions.corruption import Corrupted
 from ebbtide.errors import EbbtideError
 from ebbtide.gaussian import Gaussian, Spherical, kl, standard_normal
 from ebbtide.levels import STEP_KINDS, Kind, Level, Pair, along, forward_step, posterior, step_pair
@@ -30,29 +22,16 @@ MOST_REMEMBERED = 4096
 """Levels that are kept."""
 
 
-class Corrupted(NamedTuple):
-    """xt, and the noise that made it where the corruption adds one."""
-
-    xt: Float[Tensor, "batch *event"]
-    noise: Float[Tensor, "batch *event"] | None
-
-
-@runtime_checkable
-class Corruption(Protocol):
-    """The first half of the narrow waist (the other is denoisers.Denoiser)."""
-
-    def corrupt(
-        self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], generator: Randomness
-    ) -> Corrupted: ...
-
-    def prior(self, shape: Sequence[int], generator: Randomness) -> Float[Tensor, "batch *event"]: ...
-
-
 @dataclass(frozen=True)
 class GaussianCorruption:
     """xt = alpha_t x0 + sigma_t eps, with (alpha, sigma) from the schedule."""
 
     schedule: Schedule
+
+    @property
+    def steps(self) -> int | None:
+        """T of a table, None in continuous time."""
+        return self.schedule.steps
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
         """alpha and sigma at t.

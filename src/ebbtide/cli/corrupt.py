@@ -1,0 +1,103 @@
+"""ebbtide corrupt: what a corruption does to pictures, without any model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+import tyro
+
+from ebbtide.cli.options import new_folder, parse, screen, wrote
+from ebbtide.data import Dataset
+from ebbtide.data.dataset import spread
+from ebbtide.errors import require
+from ebbtide.evaluation.pictures import film_strip, picture_grid, save_gif, save_png
+from ebbtide.files import clear_disk_errors
+from ebbtide.randomness import SampleGenerators
+from ebbtide.recipes.build import build_data
+from ebbtide.recipes.corruptions import GAUSSIAN, build_corruption, check_corruption, corruptions_in_words
+from ebbtide.recipes.recipe import CorruptionRecipe, DataRecipe, Recipe
+from ebbtide.times import nearest
+
+FILM_MOMENTS = 40
+
+
+@dataclass(frozen=True)
+class CorruptOptions:
+    """Draw a film strip of pictures that are worn away step by step. No model is needed."""
+
+    source: tyro.conf.Positional[str]
+    """digits, patches, a folder of images or IDX files, an .npy, .npz or IDX file, hf:NAME."""
+    corruption: str = "blur"
+    """By name (the list is above); degradations can be joined: blur+snow."""
+    out: Path | None = None
+    """The folder to write to; None: corrupted-NAME."""
+    examples: int = 6
+    """How many pictures."""
+    levels: int = 6
+    """At how many levels from t = 0 to t = 1."""
+    size: int | None = None
+    """Height and width in pixels; None: as the data is (folders of images: 32)."""
+    other: str = ""
+    """animorph: the pictures that the others turn into, a source like the first."""
+    seed: int = 0
+    """Of what is random."""
+    gif: bool = False
+    """Also a film."""
+    overwrite: bool = False
+    """Write into a folder that is not empty."""
+    options: CorruptionRecipe = field(default_factory=CorruptionRecipe)
+    """Of naive corruptions: steps, share, by."""
+
+
+def corrupt(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = parse(CorruptOptions, "corrupt", arguments, about=corruptions_in_words())
+    require(options.examples >= 1, f"--examples {options.examples} came, expected at least 1")
+    require(options.levels >= 2, f"--levels {options.levels} came, expected at least 2")
+    require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
+    chosen = replace(options.options, name=options.corruption, other=options.other or options.options.other)
+    check_corruption(chosen)
+    data = build_data(DataRecipe(source=options.source, size=options.size, labels=False))
+    require(data.is_image, f"{options.source} holds points: only pictures can be shown worn away")
+    strip = Strip.of(data, chosen, options.examples, options.seed)
+    times = torch.linspace(0, 1, options.levels, dtype=torch.float64)
+    frames = [strip.at(float(t)) for t in times]
+    out = options.out or Path(f"corrupted-{options.corruption}")
+    with new_folder(out, options.overwrite), clear_disk_errors(out):
+        captions = [f"t={float(t):.2g}" for t in times]
+        wrote(save_png(film_strip(frames, captions), out / "strip.png"), "film strip")
+        if options.gif:
+            moments = torch.linspace(0, 1, FILM_MOMENTS, dtype=torch.float64)
+            sheets = [picture_grid(strip.at(float(t))) for t in moments]
+            wrote(save_gif(sheets, out / "film.gif"), "film")
+    if options.corruption == GAUSSIAN:
+        screen.print(f"noise by a new run's schedule ({Recipe().schedule.name}); pixels are cut off at black and white")
+    return 0
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some pictures, and what wears them away; the same chance at every level, so that each takes one way."""
+
+    data: Dataset
+    x0: torch.Tensor
+    recipe: Recipe
+    seed: int
+
+    @classmethod
+    def of(cls, data: Dataset, corruption: CorruptionRecipe, examples: int, seed: int) -> Strip:
+        """Examples spread over the data."""
+        x0 = data.batch(spread(len(data), min(examples, len(data)))).x0
+        return cls(data, x0, Recipe(corruption=corruption), seed)
+
+    def at(self, t: float) -> torch.Tensor:
+        """The pictures at t, uint8."""
+        limits = (self.data.range.low, self.data.range.high)
+        corruption = build_corruption(self.recipe, self.data.event_shape, limits)
+        time = nearest(corruption, torch.full((len(self.x0),), t, dtype=torch.float64))
+        generators = SampleGenerators.of(self.seed, range(len(self.x0)))
+        xt = corruption.corrupt(self.x0, time, generators).xt
+        return self.data.range.decode(xt).permute(0, 2, 3, 1).contiguous()

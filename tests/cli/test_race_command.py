@@ -1,0 +1,143 @@
+"""ebbtide samplers and ebbtide race: what is printed is what is kept; wrong input is one line that writes nothing."""
+
+import json
+import shutil
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from ebbtide.cli import race as command
+from ebbtide.recipes import evaluate as recipe_module
+from ebbtide.recipes import features
+from ebbtide.recipes.samplers import SAMPLERS
+from trials import call, everything_in, point_run, refusal, table_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cheap():
+    """A reference of few steps, little training, and a screen so wide that no table is broken."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "MOST_UPDATES", 2)
+        patch.setattr(recipe_module, "MOST_ROWS", 300)
+        patch.setattr(command, "RaceSettings", partial(command.RaceSettings, reference_steps=20))
+        patch.setattr(command, "screen", Console(highlight=False, soft_wrap=True, width=250))
+        yield
+
+
+def raced(path, *options):
+    outcome = call("race", path, "--samples", 50, *options)
+    assert outcome.code == 0, outcome
+    return SimpleNamespace(out=outcome.out, found=json.loads((path / "race.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory):
+    path = shutil.copytree(point_run(), tmp_path_factory.mktemp("race") / "run")
+    before = everything_in(path)
+    raced_so = raced(path, "--samplers", "dpm2m", "rk4", "sde-dpm2m", "--evaluations", 6, 3)
+    return SimpleNamespace(path=path, before=before, **vars(raced_so))
+
+
+def test_every_sampler_is_listed_with_its_source():
+    outcome = call("samplers")
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    for name, about in SAMPLERS.items():
+        (line,) = (line for line in lines if line.split()[:1] == [name])
+        assert about.order in line
+        assert about.about in line
+        assert about.source in line
+        assert (" yes " in line) == about.stochastic
+        assert f" {about.evaluations or 'own'} " in line
+
+
+def test_laps_are_kept_in_order_and_who_cannot_spend_so_few_is_left_out(race):
+    assert [(lap["evaluations"], lap["sampler"], lap["steps"]) for lap in race.found["laps"]] == [
+        (3, "dpm2m", 3),
+        (3, "sde-dpm2m", 3),
+        (6, "dpm2m", 6),
+        (6, "rk4", 1),
+        (6, "sde-dpm2m", 6),
+    ]
+    assert race.found["samples"] == 50
+    for lap in race.found["laps"]:
+        assert lap["to_data"]["value"] >= 0
+        assert lap["a_second"] > 0
+        assert (lap["to_reference"] is None) == (lap["sampler"] == "sde-dpm2m")
+
+
+def test_what_is_printed_is_what_is_kept(race):
+    rows = {line.split()[0]: line for line in race.out.splitlines() if line.split()[:1] in (["3"], ["6"])}
+    for lap in race.found["laps"]:
+        distance = lap["to_data"]
+        assert f"{distance['value']:.2f} ± {distance['error']:.2f}" in rows[str(lap["evaluations"])]
+    best = min(race.found["laps"], key=lambda lap: lap["to_data"]["value"])
+    assert f"nearest to the data: {best['sampler']} with {best['steps']} steps" in race.out
+    assert race.found["features"] in race.out
+
+
+def test_nothing_else_in_the_run_changes_and_what_was_written_is_named(race):
+    after = everything_in(race.path)
+    assert {name: after[name] for name in race.before} == race.before
+    assert set(after) - set(race.before) == {"race.json", "pictures/race.png"}
+    for name in ("race.json", "pictures/race.png"):
+        assert str(race.path / name) in race.out
+    with Image.open(race.path / "pictures" / "race.png") as picture:
+        picture.verify()
+
+
+def test_the_same_race_ends_the_same_and_another_seed_otherwise(race, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "png_bytes", lambda figure: b"")
+    path = shutil.copytree(point_run(), tmp_path / "run")
+
+    def distances(*options):
+        found = raced(path, "--samplers", "dpm2m", "sde-dpm2m", "--evaluations", 3, *options).found
+        return [lap["to_data"]["value"] for lap in found["laps"]]
+
+    first = [lap["to_data"]["value"] for lap in race.found["laps"] if lap["evaluations"] == 3]
+    assert distances() == pytest.approx(first, rel=1e-6)
+    assert distances("--seed", 1) != pytest.approx(first, rel=1e-6)
+    assert distances("--weights", "network") != pytest.approx(first, rel=1e-6)
+
+
+REFUSED = {
+    "too few samples": (["--samples", 49], "--samples 49"),
+    "no evaluations": (["--evaluations", 0], "--evaluations (0,)"),
+    "a sampler that is none": (["--samplers", "dpm2n"], "dpm2n"),
+    "one that sets its own": (["--samplers", "adaptive", "--evaluations", 5], "adaptive"),
+    "evaluations that are no number": (["--evaluations", "few"], "few"),
+    "an option that is none": (["--sampler", "ddim"], "--sampler"),
+    "weights that are none": (["--weights", "best"], "best"),
+    "features of pictures": (["--features", "classifier"], "features"),
+    "data that are not there": (["--data", "nowhere/at/all"], "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_input_is_one_line_and_writes_nothing(tmp_path, case):
+    options, said = REFUSED[case]
+    path = shutil.copytree(point_run(), tmp_path / "run")
+    before = everything_in(tmp_path)
+    assert said in refusal("race", path, *options)
+    assert everything_in(tmp_path) == before
+
+
+def test_more_steps_than_a_table_has_leave_nobody_to_race(tmp_path):
+    path = shutil.copytree(table_run(), tmp_path / "run")
+    before = everything_in(tmp_path)
+    line = refusal("race", path, "--samplers", "ddim", "--evaluations", 21, "--samples", 50)
+    assert "none of ddim can take (21,) evaluations" in line
+    assert everything_in(tmp_path) == before
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    for path in (tmp_path / "missing", tmp_path):
+        assert str(path) in refusal("race", path)
+    assert everything_in(tmp_path) == {}
+
+
+def test_the_list_takes_nothing():
+    assert "ddim" in refusal("samplers", "ddim")
