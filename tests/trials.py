@@ -42,7 +42,7 @@ def small(name: str = "digits", *, dropout: float = 0.0, source: str | None = No
         data=recipe.data if source is None else replace(recipe.data, source=source, size=8, flip=False),
         network=replace(recipe.network, channels=8, width=16, depth=1, patch=1, dropout=dropout),
         training=replace(recipe.training, **(quick | training)),
-        sampling=replace(recipe.sampling, steps=3),
+        sampling=replace(recipe.sampling, steps=100 if recipe.sampling.sampler == "previous" else 3),
     )
 
 
@@ -111,6 +111,13 @@ def colour_run() -> Path:
     trained(small("images", source=str(source)), _workshop() / "colour")
     shutil.rmtree(source)
     return _workshop() / "colour"
+
+
+@functools.cache
+def cold_run(preset: str) -> Path:
+    """A run on the digits of a preset whose corruption is no Gaussian noise."""
+    trained(small(preset), _workshop() / preset)
+    return _workshop() / preset
 
 
 @functools.cache

@@ -88,6 +88,7 @@ def race(arguments: Sequence[str]) -> int:
         f"--evaluations {options.evaluations} came, expected numbers of at least 1",
     )
     run = open_run(options.run)
+    run.gaussian_objective()  # a run on anything else is refused here
     device = "cuda" if torch.cuda.is_available() else "cpu"
     denoiser = run.denoiser(device, options.weights)
     both = sides(run, EvaluateSettings(source=options.data))

@@ -126,8 +126,8 @@ def build_network(
     expected = {"unet": (3,), "hourglass": (3,), "mlp": (1,), "upside-down": (1, 3)}[name]
     if len(event_shape) not in expected:
         raise EbbtideError(
-            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet and hourglass want images, mlp "
-            "vectors, upside-down takes both"
+            f"network.name={name!r} came for examples of shape {tuple(event_shape)}: unet and hourglass want images, "
+            "mlp vectors, upside-down takes both"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "weights"))
@@ -234,6 +234,11 @@ def plain_grid(recipe: SamplingRecipe, stepped: Stepped, start: float = 1.0) -> 
     require(
         recipe.grid in ("auto", "uniform"),
         f"grid {recipe.grid!r} came, which goes by levels of noise, for a corruption without: uniform",
+    )
+    every = None if stepped.steps is None else round(start * stepped.steps)
+    require(
+        recipe.sampler != "previous" or recipe.steps == every,
+        f"{recipe.steps} sampling steps came for the sampler previous, which takes every one: give {every}",
     )
     return uniform_grid(stepped, recipe.steps, start)
 

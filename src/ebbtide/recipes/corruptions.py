@@ -124,7 +124,7 @@ def check_corruption(recipe: CorruptionRecipe) -> None:
             len(parts) == 1 or CORRUPTIONS[part].make is not None,
             f"{recipe.name!r} came, but {part} is no degradation: only those can be joined",
         )
-    require("animorph" not in parts or bool(recipe.other), "animorph wants other pictures: --corruption.other SOURCE")
+    require("animorph" not in parts or bool(recipe.other), "animorph wants other pictures to turn into: --corruption.other SOURCE (corrupt: --other SOURCE)")
     require(
         "animorph" in parts or not recipe.other,
         f"corruption.other={recipe.other!r} came with {recipe.name}, but only animorph turns into other pictures",

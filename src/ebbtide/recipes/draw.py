@@ -12,10 +12,11 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from ebbtide.conditions import Condition
-from ebbtide.corruptions import ColdCorruption, GaussianCorruption
+from ebbtide.corruptions import ColdCorruption, Corruption, GaussianCorruption
 from ebbtide.errors import EbbtideError, near_misses, require
 from ebbtide.randomness import SampleGenerators
 from ebbtide.recipes.build import build_grid, plain_grid
+from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import Run
 from ebbtide.recipes.samplers import SAMPLERS, build_sampler, check_sampler
 from ebbtide.samplers import Renoise, SampleStep, generate, restore, sample, settled
@@ -107,10 +108,10 @@ def grid_for(
     return build_grid(chosen, denoiser.corruption.schedule, start, density)
 
 
-def check_drawing(run: Run, denoiser: Any) -> None:
-    """That the recipe's sampler fits the run, and its steps are to be had; an EbbtideError says what is not."""
-    sampling, corruption = run.recipe.sampling, denoiser.corruption
-    check_sampler(sampling.sampler, run.recipe.objective.predicts, corruption)
+def check_drawing(recipe: Recipe, corruption: Corruption) -> None:
+    """That the recipe's sampler fits, and its steps are to be had; an EbbtideError says what is not."""
+    sampling = recipe.sampling
+    check_sampler(sampling.sampler, recipe.objective.predicts, corruption)
     if isinstance(corruption, GaussianCorruption):
         build_grid(sampling, corruption.schedule)
     else:

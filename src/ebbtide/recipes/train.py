@@ -24,9 +24,9 @@ from ebbtide.recipes.build import build_data, build_settings, build_trainee
 from ebbtide.recipes.corruptions import fitted_start, objective_of
 from ebbtide.recipes.cost import cost_of, expectation, images_a_second
 from ebbtide.recipes.doctor import first_look, linear_denoiser
+from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.run import DataFacts, Run, open_run
-from ebbtide.recipes.samplers import check_sampler
 from ebbtide.training import Trainee, Update, checkpoints, fit
 from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
 from ebbtide.training.state import GROUPS
@@ -96,12 +96,12 @@ def train(
 
 def _check_sampling(recipe: Recipe, corruption: Corruption) -> None:
     """That the sampler fits, and the corruption has its steps: known before training, not after it."""
-    check_sampler(recipe.sampling.sampler, recipe.objective.predicts, corruption)
     wanted, available = recipe.sampling.steps, corruption.steps
     require(
         available is None or wanted <= available,
         f"sampling.steps={wanted} came, but the corruption has {available} steps: give --sampling.steps {available}",
     )
+    check_drawing(recipe, corruption)
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -1,0 +1,60 @@
+"""ebbtide corrupt: a film strip of any corruption, without a model."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ebbtide.recipes.corruptions import CORRUPTIONS
+from trials import call, everything_in, pictures, refusal
+
+
+@pytest.mark.parametrize("name", [*CORRUPTIONS, "blur+snow"])
+def test_every_name_makes_a_strip_that_begins_with_the_pictures_themselves(name, tmp_path):
+    options = ("--other", "patches") if name == "animorph" else ()
+    outcome = call("corrupt", "digits", "--corruption", name, "--out", tmp_path / "out", "--levels", 3, *options)
+    assert outcome.code == 0, outcome
+    strips = [np.asarray(Image.open(tmp_path / "out" / "strip.png"))]
+    assert call("corrupt", "digits", "--corruption", "fade", "--out", tmp_path / "fade", "--levels", 3).code == 0
+    strips.append(np.asarray(Image.open(tmp_path / "fade" / "strip.png")))
+    column = 64
+    assert np.array_equal(strips[0][20:, :column], strips[1][20:, :column])
+    assert not np.array_equal(strips[0][20:, :column], strips[0][20:, -column:])
+
+
+def test_ones_own_pictures_in_colour_and_a_film(tmp_path):
+    folder = pictures(tmp_path / "mine", 3, colour=True, size=12)
+    outcome = call("corrupt", folder, "--corruption", "pixelate", "--size", 12, "--gif", "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome
+    assert set(everything_in(tmp_path / "out")) == {"strip.png", "film.gif"}
+
+
+def test_a_seed_is_repeated_to_the_bit(tmp_path):
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        call("corrupt", "digits", "--corruption", "naive", "--seed", seed, "--out", tmp_path / name)
+    made = [everything_in(tmp_path / name)["strip.png"] for name in ("one", "again", "other")]
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("digits", "--corruption", "bluur"), "Did you mean blur"),
+        (("digits", "--corruption", "gaussian+blur"), "only those can be joined"),
+        (("digits", "--corruption", "animorph"), "--other"),
+        (("moons",), "holds points"),
+        (("digits", "--levels", 1), "--levels 1"),
+        (("digits", "--examples", 0), "--examples 0"),
+        (("nothing",), "there is nothing called"),
+    ],
+)
+def test_wrong_input_is_refused_before_anything_is_written(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in refusal("corrupt", *arguments)
+    assert not everything_in(tmp_path)
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert "not empty" in refusal("corrupt", "digits", "--out", tmp_path)
+    assert call("corrupt", "digits", "--out", tmp_path, "--overwrite").code == 0
+    assert (tmp_path / "mine.txt").read_text() == "mine"
