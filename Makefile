@@ -28,7 +28,7 @@ setup: .venv/ready
 # What the benchmarks compare with, beside diffusers: without its torchvision, which this torch does not take.
 peers: .venv/ready
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps \
-	    denoising-diffusion-pytorch ema-pytorch einops
+	    denoising-diffusion-pytorch ema-pytorch einops k-diffusion
 
 # Made anew only when what is installed changes.
 .venv/ready: pyproject.toml constraints.txt

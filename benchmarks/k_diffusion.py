@@ -1,6 +1,6 @@
 """Samplers held against k-diffusion's, in float64: the same oracle, the same noise, the same levels.
 
-    pip install --no-deps k-diffusion==0.1.1.post1
+    make peers
     python benchmarks/k_diffusion.py
 
 Only its sampling.py is loaded: the rest of the package wants torchvision and more. Its sigma is our n = sigma/alpha, so
@@ -46,7 +46,7 @@ from ebbtide.samplers.lagrange import exponential_moments, weights
 from ebbtide.schedules import VeSchedule
 from ebbtide.times import time_of
 
-GET_IT = "k-diffusion is not installed: pip install --no-deps k-diffusion==0.1.1.post1"
+GET_IT = "k-diffusion is not installed: make peers"
 STEPS, CHURN = 40, 10.0
 MOST, LEAST = 20.0, 0.05
 CORRUPTION = GaussianCorruption(VeSchedule(sigma_min=0.01, sigma_max=50.0))
