@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load, save
 
 from ebbtide.corruptions import Start, fit_start
+from ebbtide.corruptions.start import MOST_FITTED, MOST_NUMBERS, examples_for
 from ebbtide.errors import EbbtideError
 from ebbtide.randomness import SampleGenerators, normal
 from parts import noise, seeded
@@ -68,3 +69,12 @@ def test_wrong_input_is_refused():
             fit_start(two_colours(10), **options)
     with pytest.raises(EbbtideError, match="1 examples"):
         fit_start(two_colours(1))
+
+
+def test_large_pictures_take_no_more_memory_than_small_ones():
+    assert examples_for(784) == MOST_FITTED
+    assert examples_for(3 * 256 * 256) * 3 * 256 * 256 <= MOST_NUMBERS
+    x1 = noise(40, 3, 1, 1, dtype=torch.float32).expand(40, 3, 96, 96)
+    start = fit_start(x1, spread=0.0)
+    assert start.basis.shape == (3, 3 * 96 * 96)
+    assert start.draw((2, 3, 96, 96), seeded(0)).var((2, 3)).max() < 1e-6

@@ -7,7 +7,7 @@ import torch
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import ColdCorruption, Corrupted, GaussianCorruption
-from ebbtide.degradations import Fade
+from ebbtide.degradations import Custom, Fade
 from ebbtide.denoisers import PreviousDenoiser, RestoringDenoiser, Values
 from ebbtide.errors import EbbtideError
 from ebbtide.objectives import PreviousObjective, ReadObjective, RestoringObjective
@@ -109,3 +109,12 @@ def test_wrong_choices_are_refused():
     for corruption in (FADE, GaussianCorruption(CosineSchedule())):
         with pytest.raises(EbbtideError, match="has no steps"):
             PreviousObjective(corruption=corruption)
+
+
+def test_a_degradation_with_parameters_of_its_own_gets_its_gradient():
+    """An encoder need not be fixed: what the loss says of it arrives where it is differentiable."""
+    strength = torch.tensor(0.5, requires_grad=True)
+    fade = Custom(lambda x0, t: x0 * (1 - strength * t.to(x0).reshape(-1, 1, 1, 1)))
+    objective = RestoringObjective(corruption=ColdCorruption(degradation=fade, low=0.0, high=1.0))
+    objective(lambda x, t, condition: x, X0, Condition(), seeded(0)).values.mean().backward()
+    assert strength.grad > 0  # the more is taken away, the farther is what is left from x0

@@ -35,7 +35,7 @@ def test_its_parts_fit_together(name):
     recipe = find_recipe(name)
     shape = PRESETS[name].shape
     limits = (-1.0, 1.0) if len(shape) == 3 else None
-    start = fit_start(torch.randn(50, *shape, generator=torch.Generator().manual_seed(0)))
+    start = fit_start(torch.randn(50, *shape, generator=torch.Generator().manual_seed(0)), components=1)
     objective = objective_of(recipe, shape, limits, start)
     network = build_network(recipe.network, shape, 10, seed=0)
     condition = Condition(label=torch.tensor([3, -1]))

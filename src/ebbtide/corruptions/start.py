@@ -24,8 +24,13 @@ DIRECTIONS = 64
 """Most directions that are kept."""
 EXPLAINED = 0.999
 """Share of the variance that they should hold."""
-MOST_FITTED = 20_000
-"""Examples that are looked at."""
+MOST_FITTED, MOST_NUMBERS = 20_000, 40_000_000
+"""Examples that are looked at, and numbers in all of them."""
+
+
+def examples_for(numbers: int) -> int:
+    """How many examples of so many numbers are looked at."""
+    return min(MOST_FITTED, MOST_NUMBERS // numbers)
 
 
 @dataclass(frozen=True)
@@ -74,27 +79,26 @@ def fit_start(
     x1: Float[Tensor, "examples *event"], *, components: int = 8, spread: float = 0.002, seed: int = 0
 ) -> Start:
     """The mixture of x1, fully degraded examples. spread: the noise's standard deviation, in the data's units."""
+    from sklearn.decomposition import PCA
     from sklearn.mixture import GaussianMixture
 
     require(len(x1) >= 2, f"{len(x1)} examples came to fit a start to, expected at least 2")
     require(components >= 1, f"components={components} came, expected at least 1")
     require(spread >= 0, f"spread={spread} came, expected at least 0")
-    rows = x1[:MOST_FITTED].double().flatten(1)
-    centre = rows.mean(0)
-    away = rows - centre
-    values, vectors = torch.linalg.eigh(away.T @ away / len(rows))
-    values, vectors = values.flip(0).clamp(min=0), vectors.flip(1)
-    share = values.cumsum(0) / values.sum().clamp(min=1e-300)
-    kept = min(DIRECTIONS, int((share < EXPLAINED).sum()) + 1, len(rows) - 1)
-    basis = vectors[:, :kept].T
-    places = (away @ basis.T).numpy()
+    rows = x1[: examples_for(x1[0].numel())].double().flatten(1).numpy()
+    found = PCA(min(DIRECTIONS, *rows.shape, len(rows) - 1), random_state=seed).fit(rows)
+    share = found.explained_variance_.cumsum() / max(rows.var(0, ddof=1).sum(), 1e-300)
+    kept = min(int((share < EXPLAINED).sum()) + 1, len(share))
+    basis = found.components_[:kept]
+    places = (rows - found.mean_) @ basis.T
     count = min(components, len(np.unique(places.round(6), axis=0)), max(1, len(places) // (4 * kept)))
-    mixture = GaussianMixture(count, reg_covar=1e-8 + 1e-6 * float(values[0]), random_state=seed).fit(places)
+    least = 1e-8 + 1e-6 * float(found.explained_variance_[0])
+    mixture = GaussianMixture(count, reg_covar=least, random_state=seed).fit(places)
     return Start(
         weights=torch.from_numpy(mixture.weights_).float(),
         means=torch.from_numpy(mixture.means_).float(),
         cholesky=torch.linalg.cholesky(torch.from_numpy(mixture.covariances_)).float(),
-        basis=basis.float(),
-        centre=centre.float(),
+        basis=torch.from_numpy(basis).float(),
+        centre=torch.from_numpy(found.mean_).float(),
         spread=torch.tensor(spread),
     )

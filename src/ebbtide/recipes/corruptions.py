@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from ebbtide.corruptions import (
     Start,
     fit_start,
 )
-from ebbtide.corruptions.start import MOST_FITTED
+from ebbtide.corruptions.start import examples_for
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.degradations import (
@@ -55,9 +56,6 @@ class About:
 
 def _other_pictures(recipe: CorruptionRecipe, shape: Sequence[int]) -> Degradation:
     """Pictures of a second source, scaled to the first one's size, from 0 to 1."""
-    require(
-        bool(recipe.other), "animorph came without other pictures to turn into: --corruption.other SOURCE (or --other)"
-    )
     size, grey = shape[-1], shape[0] == 1
     data = build_data(DataRecipe(source=recipe.other, size=size, colour="grey" if grey else "rgb", labels=False))
     require(
@@ -124,7 +122,10 @@ def check_corruption(recipe: CorruptionRecipe) -> None:
             len(parts) == 1 or CORRUPTIONS[part].make is not None,
             f"{recipe.name!r} came, but {part} is no degradation: only those can be joined",
         )
-    require("animorph" not in parts or bool(recipe.other), "animorph wants other pictures to turn into: --corruption.other SOURCE (corrupt: --other SOURCE)")
+    require(
+        "animorph" not in parts or bool(recipe.other),
+        "animorph wants other pictures to turn into: --corruption.other SOURCE (corrupt: --other SOURCE)",
+    )
     require(
         "animorph" in parts or not recipe.other,
         f"corruption.other={recipe.other!r} came with {recipe.name}, but only animorph turns into other pictures",
@@ -199,5 +200,5 @@ def _check_restoring(recipe: ObjectiveRecipe, name: str) -> None:
 
 def fitted_start(corruption: ColdCorruption, dataset: Dataset) -> Start:
     """Where sampling will begin: the law of what is left of the data at t = 1."""
-    some = dataset.batch(spread(len(dataset), MOST_FITTED)).x0
+    some = dataset.batch(spread(len(dataset), examples_for(math.prod(dataset.event_shape)))).x0
     return fit_start(corruption.to_fit(some), spread=SPREAD * (corruption.high - corruption.low))
