@@ -1,6 +1,6 @@
 """How well corruptions without Gaussian noise are undone, and what can be drawn through them.
 
-    python benchmarks/restoring.py --data FOLDER [--steps 500] [--count 1000] [--samples 2000]
+    python benchmarks/restoring.py --data FOLDER [--steps 500] [--count 1000] [--samples 1000]
 
 FOLDER: IDX files of the MNIST family; the snow preset brings its own pictures. Runs that are not there are trained
 first, into runs/benchmarks/restoring. Three tables: restored test pictures as in Bansal et al. (2022); their sampler
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("--data", {"required": True}),
         ("--steps", {"type": int, "default": 500}),
         ("--count", {"type": int, "default": 1000}),
-        ("--samples", {"type": int, "default": 2000}),
+        ("--samples", {"type": int, "default": 1000}),
     )
     torch.manual_seed(0)
     names = dict.fromkeys((*COLD, *DRAWN))
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = {
         "restoring": restoring({name: runs[name] for name in COLD}, options.count),
         "unconditional": unconditional({name: runs[name] for name in DRAWN}, options.samples),
-        "steps": by_steps({name: runs[name] for name in COLD[:3]}, options.count),
+        "steps": by_steps({name: runs[name] for name in COLD[:3]}, options.count // 2),
     }
     measure.save("restoring", found)
 

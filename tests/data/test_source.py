@@ -74,7 +74,7 @@ def test_built_in_names(name, split):
     dataset = load(name, split=split, limit=50)
     assert dataset.name == name
     assert len(dataset) == 50
-    assert dataset.is_image is (name in ("digits", "dots"))
+    assert dataset.is_image is (name in ("digits", "dots", "patches"))
 
 
 def test_the_native_size_is_kept_where_there_is_one(tmp_path):

@@ -29,7 +29,7 @@ def test_every_name_has_a_sampler_and_every_sampler_a_name():
     assert list(SAMPLERS) == list(get_args(SamplerName))
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name, about in SAMPLERS.items() if about.serves in ("gaussian", "any")])
 def test_a_step_asks_as_often_as_is_said_and_noise_is_added_where_it_is_said(name):
     about, sampler = SAMPLERS[name], build_sampler(SamplingRecipe(sampler=name, steps=4))
     counted, x = Counted(ORACLE), noise(3, 2)

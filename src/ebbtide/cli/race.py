@@ -25,7 +25,7 @@ from ebbtide.recipes.features import FeaturesName
 from ebbtide.recipes.race import Lap, RaceSettings, asked_for, laps
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, open_run
-from ebbtide.recipes.samplers import SAMPLERS
+from ebbtide.recipes.samplers import SAMPLERS, check_sampler
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def race(arguments: Sequence[str]) -> int:
         f"--evaluations {options.evaluations} came, expected numbers of at least 1",
     )
     run = open_run(options.run)
-    run.gaussian_objective()  # a run on anything else is refused here
+    objective = run.gaussian_objective()  # a run on anything else is refused here
+    for name in options.samplers:
+        check_sampler(name, run.recipe.objective.predicts, objective.corruption)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     denoiser = run.denoiser(device, options.weights)
     both = sides(run, EvaluateSettings(source=options.data))
@@ -105,12 +107,21 @@ def race(arguments: Sequence[str]) -> int:
     found: list[Lap] = []
     with Progress(console=screen, disable=not screen.is_terminal) as progress:
         task = progress.add_task("racing", total=total)
-        for lap in laps(run, denoiser, settings, real):
-            found.append(lap)
-            progress.advance(task)
+        try:
+            for lap in laps(run, denoiser, settings, real):
+                found.append(lap)
+                progress.advance(task)
+                if not screen.is_terminal:
+                    screen.print(
+                        f"{lap.sampler} in {lap.evaluations}: {lap.to_data.value:.2f} ({len(found)} of {total})"
+                    )
+        except KeyboardInterrupt:
+            if not found:
+                raise
+            screen.print(f"stopped: {len(found)} of {total} were run")
     _print(found, real)
     _write(run, found, real, settings)
-    return 0
+    return 0 if len(found) == total else 130
 
 
 def _print(found: Sequence[Lap], real: Sketch) -> None:
