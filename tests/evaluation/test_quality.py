@@ -24,6 +24,7 @@ from ebbtide.evaluation.quality import (
     words_of,
 )
 from ebbtide.evaluation.report import write_report
+from ebbtide.evaluation.restoration import restoration_section
 
 HOSTILE = "</td><script>alert('1')</script><img src=x onerror=alert(2)>"
 
@@ -214,10 +215,27 @@ def test_errors_that_are_missing_or_huge_do_not_stop_the_picture(holes):
         image.load()
 
 
+def restoration():
+    rows = [
+        {"name": name, "psnr": {"value": 9.5 + k, "error": 0.1}, "ssim": None, "frechet": {"value": 30.0, "error": 1.0}}
+        for k, name in enumerate(("degraded", "direct", "sampled"))
+    ]
+    about = {
+        "level": 1.0,
+        "steps": 20,
+        "sampler": "cold",
+        "features": "a classifier",
+        "count": 200,
+        "of": "the test split",
+    }
+    return about | {"rows": rows}
+
+
 # --- the report -------------------------------------------------------------------------------------------------------
 
 SECTIONS = {
     "evaluation.json": (quality_section, evaluation),
+    "restoration.json": (restoration_section, restoration),
     "doctor.json": (diagnosis_section, diagnosis),
 }
 
@@ -251,6 +269,13 @@ def test_an_evaluation_is_a_table_with_its_words(tmp_path):
     assert quality_section(tmp_path).count("<figure") == 1
 
 
+def test_a_restoration_is_a_table_without_what_could_not_be_measured(tmp_path):
+    html = shown(tmp_path, "restoration.json", restoration_section, restoration())
+    assert "200 pictures of the test split, worn to t = 1 and restored by cold in 20 steps" in html
+    assert html.count('class="group"') == 3
+    assert html.count("9.50 ± 0.10") == html.count("11.50 ± 0.10") == 1
+
+
 def test_a_diagnosis_lists_what_is_not_fine_and_counts_the_rest(tmp_path):
     html = shown(tmp_path, "doctor.json", diagnosis_section, diagnosis())
     assert "2 of 4 checks found nothing wrong" in html
@@ -273,7 +298,7 @@ def test_where_nothing_was_asked_there_is_no_section(tmp_path, kept):
 def test_words_of_the_file_stay_words(tmp_path, kept):
     name, draw, make = kept
     content = make()
-    if name == "evaluation.json":
+    if name in ("evaluation.json", "restoration.json"):
         content["features"] = HOSTILE
     else:
         content["findings"][0] |= {"check": HOSTILE, "verdict": HOSTILE, "text": HOSTILE}

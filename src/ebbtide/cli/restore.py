@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import tyro
+from rich.markup import escape
 from rich.progress import Progress, track
 from rich.table import Table
 from torch import Tensor
@@ -21,6 +22,7 @@ from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_png, side_by_side
+from ebbtide.evaluation.restoration import LIKENESS, likeness_rows, told
 from ebbtide.files import write_atomically
 from ebbtide.guidance import Inpainted
 from ebbtide.recipes.build import build_data
@@ -126,11 +128,11 @@ def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
     columns = {"original": x0, f"{what} to t={level:g}" if unknown is None else "known": shown, "restored": restored}
     if options.degraded:
         columns.pop("original")
-    told = f"restored {len(x0)} from t={level:g}"
+    line = f"restored {len(x0)} from t={level:g}"
     if not options.degraded:
         error = float((restored.cpu() - x0).square().mean().sqrt()) / (run.data.range[1] - run.data.range[0])
-        told += f", off by {error:.1%} of the range (root mean square)"
-    screen.print(told)
+        line += f", off by {error:.1%} of the range (root mean square)"
+    screen.print(line)
     strip = side_by_side({title: run.to_bytes(x) for title, x in columns.items()})
     wrote(save_png(strip, options.out or run.pictures / "restored.png"), "pictures")
 
@@ -149,21 +151,23 @@ def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
                 bar.update(task, completed=happening)
             else:
                 rows = happening
-    table = Table(box=None, header_style="bold")
-    for head in (f"at t={level:g}", "PSNR, dB", "SSIM", "Fréchet"):
-        table.add_column(head)
-    for row in rows:
-        three = (row.psnr, row.ssim, row.frechet)
-        table.add_row(row.name, *("" if one is None else f"{one.value:.3g} ± {one.error:.2g}" for one in three))
-    screen.print(table)
-    seen = "the test split" if both.split == "test" else "half of the data"
-    screen.print(f"of {min(options.measure, len(both.unseen))} pictures of {seen}; Fréchet in features {features.name}")
+    sampling = run.recipe.sampling
     content: dict[str, Any] = {
         "level": level,
-        "steps": run.recipe.sampling.steps,
-        "sampler": run.recipe.sampling.sampler,
+        "steps": sampling.steps,
+        "sampler": sampling.sampler,
+        "features": features.name,
+        "count": min(options.measure, len(both.unseen)),
+        "of": "the test split" if both.split == "test" else "half of the data",
+        "rows": [asdict(row) for row in rows],
     }
-    content |= {"features": features.name, "rows": [asdict(row) for row in rows]}
+    table = Table(box=None, header_style="bold")
+    for head in (f"at t={level:g}", *LIKENESS.values()):
+        table.add_column(head)
+    for line in likeness_rows(content):
+        table.add_row(*line)
+    screen.print(table)
+    screen.print(escape(told(content)))
     wrote(write_atomically(run.path / "restoration.json", json.dumps(content, indent=2) + "\n"), "measured")
 
 

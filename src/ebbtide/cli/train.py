@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.errors import require
+from ebbtide.recipes.corruptions import corruptions_in_words
 from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_objective
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import Recipe, check
@@ -70,7 +71,7 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:
-    about = f"{presets_in_words()}\n\n{objectives_in_words()}"
+    about = f"{presets_in_words()}\n\n{corruptions_in_words()}\n\n{objectives_in_words()}"
     return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), about)
 
 

@@ -14,6 +14,7 @@ from ebbtide.evaluation.diagnosis import diagnosis_section
 from ebbtide.evaluation.page import DAMAGED, duration, numbers, page, picture, section, sentence, table
 from ebbtide.evaluation.quality import quality_section
 from ebbtide.evaluation.records import read_records
+from ebbtide.evaluation.restoration import restoration_section
 from ebbtide.files import write_atomically
 
 OVER_TRAINING = 6  # pictures in the row of samples over training
@@ -35,6 +36,7 @@ def write_report(run: Path | str) -> Path:
         _picture_section(run, "film", "Film of sampling", "wide"),
         _picture_section(run, "restored", "Restored"),
         quality_section(run),
+        restoration_section(run),
         diagnosis_section(run),
         _other_pictures(run),
         _over_training(run, records),

@@ -1,0 +1,40 @@
+"""How like their originals restored pictures are, as a table and a section of the report; from RUN/restoration.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ebbtide.evaluation.page import DAMAGED, section, sentence, table
+from ebbtide.evaluation.quality import words_of
+
+LIKENESS = {"psnr": "PSNR, dB", "ssim": "SSIM", "frechet": "Fréchet distance"}
+
+
+def likeness_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Name of the set, then its likenesses; none where one could not be measured."""
+    return [
+        (str(row["name"]), *("" if row[key] is None else words_of(key, row[key]) for key in LIKENESS))
+        for row in found["rows"]
+    ]
+
+
+def told(found: Mapping[str, Any]) -> str:
+    """What was measured, in a sentence."""
+    return (
+        f"{found['count']:,} pictures of {found['of']}, worn to t = {found['level']:g} and restored by "
+        f"{found['sampler']} in {found['steps']} steps; Fréchet distance to the training pictures, in the features of {found['features']}."
+    )
+
+
+def restoration_section(run: Path) -> str:
+    """The table; nothing where no restoration was measured."""
+    try:
+        found = json.loads((run / "restoration.json").read_bytes())
+        shown = {row[0]: dict(zip(LIKENESS.values(), row[1:], strict=True)) for row in likeness_rows(found)}
+        said = told(found)
+    except DAMAGED:
+        return ""
+    return section("Restoring", sentence(said), table(shown))
