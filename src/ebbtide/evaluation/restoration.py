@@ -25,7 +25,8 @@ def told(found: Mapping[str, Any]) -> str:
     """What was measured, in a sentence."""
     return (
         f"{found['count']:,} pictures of {found['of']}, worn to t = {found['level']:g} and restored by "
-        f"{found['sampler']} in {found['steps']} steps; Fréchet distance to the training pictures, in the features of {found['features']}."
+        f"{found['sampler']} in {found['steps']} steps; Fréchet distance to the training pictures, in the features of "
+        f"{found['features']}."
     )
 
 
