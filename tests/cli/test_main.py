@@ -12,6 +12,7 @@ import pytest
 import ebbtide
 from ebbtide.cli import main as main_module
 from ebbtide.cli.bits import BitsOptions
+from ebbtide.cli.corrupt import CorruptOptions
 from ebbtide.cli.doctor import DoctorOptions
 from ebbtide.cli.evaluate import EvaluateOptions
 from ebbtide.cli.main import COMMANDS
@@ -30,6 +31,7 @@ OPTIONS = {
     "race": RaceOptions,
     "bits": BitsOptions,
     "train": TrainOptions,
+    "corrupt": CorruptOptions,
     "sample": SampleOptions,
     "restore": RestoreOptions,
     "evaluate": EvaluateOptions,
@@ -44,7 +46,7 @@ def options_of(kind, prefix="--"):
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(field.default):
             yield from options_of(type(field.default), f"{prefix}{field.name}.")
-        elif field.name not in ("run", "target", "images", "recipe"):
+        elif field.name not in ("run", "target", "images", "recipe", "source"):
             yield prefix + field.name.replace("_", "-")
 
 

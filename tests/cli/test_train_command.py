@@ -103,7 +103,7 @@ REFUSED = {
         ["digits", "--schedule.name", "linear", "--schedule.steps", 20, "--sampling.steps", 50],
         "sampling.steps=50",
     ),
-    "an image network for points": (["moons", "--network.name", "unet"], "unet wants images"),
+    "an image network for points": (["moons", "--network.name", "unet"], "unet and hourglass want images"),
     "betas for another schedule": (["moons", "--schedule.betas", 0.1, 0.2], "only 'list' takes them"),
     "nothing to resume": (["moons", "--resume"], "no run runs/moons to resume"),
 }

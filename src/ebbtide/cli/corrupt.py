@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -48,8 +49,12 @@ class CorruptOptions:
     """Also a film."""
     overwrite: bool = False
     """Write into a folder that is not empty."""
-    options: CorruptionRecipe = field(default_factory=CorruptionRecipe)
-    """Of naive corruptions: steps, share, by."""
+    steps: int = 100
+    """naive: T."""
+    share: float = 0.05
+    """naive: the share of all pixels that each step sets to black or white."""
+    by: Literal["pixel", "channel"] = "pixel"
+    """naive, naive-pixelwise: whether a step hits pixels or, in colour, each channel on its own."""
 
 
 def corrupt(arguments: Sequence[str]) -> int:
@@ -58,7 +63,9 @@ def corrupt(arguments: Sequence[str]) -> int:
     require(options.examples >= 1, f"--examples {options.examples} came, expected at least 1")
     require(options.levels >= 2, f"--levels {options.levels} came, expected at least 2")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
-    chosen = replace(options.options, name=options.corruption, other=options.other or options.options.other)
+    chosen = CorruptionRecipe(
+        name=options.corruption, other=options.other, steps=options.steps, share=options.share, by=options.by
+    )
     check_corruption(chosen)
     data = build_data(DataRecipe(source=options.source, size=options.size, labels=False))
     require(data.is_image, f"{options.source} holds points: only pictures can be shown worn away")
