@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 import measure
 from ebbtide import degradations
 from ebbtide.cli.corrupt import Strip
 from ebbtide.degradations import Degradation
-from ebbtide.evaluation.figures import png_bytes
-from ebbtide.files import write_atomically
+from ebbtide.evaluation.pictures import BACKGROUND, CAPTION_SIZE, GAP, film_strip, save_png
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.corruptions import CORRUPTIONS
 from ebbtide.recipes.recipe import CorruptionRecipe, DataRecipe
 
 BATCH = 64
 LEVELS, PIECES = 6, (1500, 4200)
+NAMES = 120
+"""Pixels that the names take."""
 SHAPES = {
     "28x28, grey": (BATCH, 1, 28, 28),
     "32x32, colour": (BATCH, 3, 32, 32),
@@ -75,25 +77,24 @@ def speeds(shape: tuple[int, ...], rounds: int, names: tuple[str, ...] | None) -
 
 def picture(path: Path) -> Path:
     """One piece of each photograph under every corruption, worn away from left to right."""
-    from matplotlib.figure import Figure
-
     data = build_data(DataRecipe(source="patches", labels=False))
     chosen = data.subset(torch.tensor(PIECES))
-    times = [k / (LEVELS - 1) for k in range(LEVELS)]
-    figure = Figure(figsize=(1.05 * LEVELS * len(PIECES), 1.02 * len(CORRUPTIONS)), layout="constrained")
-    cells = figure.subplots(len(CORRUPTIONS), LEVELS * len(PIECES), squeeze=False)
-    for row, name in zip(cells, CORRUPTIONS, strict=True):
+    times = [k / (LEVELS - 1) for k in range(LEVELS)] * len(PIECES)
+    rows = []
+    for name in CORRUPTIONS:
         other = "digits" if name == "animorph" else ""
         strip = Strip.of(chosen, CorruptionRecipe(name=name, other=other), len(PIECES), seed=0)
-        for column, t in enumerate(times):
-            for piece, pixels in enumerate(strip.at(t)):
-                cell = row[piece * LEVELS + column]
-                cell.imshow(pixels.numpy())
-                cell.set(xticks=[], yticks=[])
-                if name == next(iter(CORRUPTIONS)):
-                    cell.set_title(f"t={t:.1f}", fontsize=9)
-        row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
-    return write_atomically(path, png_bytes(figure))
+        moments = [strip.at(t) for t in times[:LEVELS]]
+        frames = [moment[piece : piece + 1] for piece in range(len(PIECES)) for moment in moments]
+        captions = [f"t={t:.1f}" for t in times] if not rows else None
+        rows.append(film_strip(frames, captions, enlarge=2))
+    sheet = Image.new("RGB", (NAMES + rows[0].width, sum(row.height + GAP for row in rows)), (BACKGROUND,) * 3)
+    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(size=CAPTION_SIZE), 0
+    for name, row in zip(CORRUPTIONS, rows, strict=True):
+        sheet.paste(row, (NAMES, top))
+        top += row.height + GAP
+        draw.text((NAMES - 2 * GAP, top - GAP - 32), name, fill=0, font=font, anchor="rm")
+    return save_png(sheet, path)
 
 
 def main() -> None:

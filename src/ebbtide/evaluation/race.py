@@ -28,6 +28,8 @@ MARKS = "osD^vP*X"
 
 def race_figure(laps: Sequence[Mapping[str, Any]]) -> Figure:
     """Distance to the data, and from where the ODE itself leads, against network evaluations; both axes logarithmic."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     require(len(laps) > 0, "there are no laps to draw")
     names = list(dict.fromkeys(lap["sampler"] for lap in laps))
     figure, axes = panels(2)
@@ -56,5 +58,9 @@ def race_figure(laps: Sequence[Mapping[str, Any]]) -> Figure:
     ticks = sorted({lap["evaluations"] for lap in laps})
     axes[1].set_xticks(ticks, [str(tick) for tick in ticks])
     axes[1].minorticks_off()
+    for axis in axes:
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
     axes[0].legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2)
     return figure
