@@ -61,11 +61,23 @@ def features_for(both: Sides) -> Features:
     return found
 
 
+KNOWN: dict[str, tuple[Sides, Features, Sketch]] = {}
+
+
+def known(source: str, run: Run) -> tuple[Sides, Features, Sketch]:
+    """The data, their features, and all training pictures told in them; once for each source."""
+    if source not in KNOWN:
+        both = sides(run, EvaluateSettings())
+        features = features_for(both)
+        KNOWN[source] = both, features, Sketch.of(both.reference, features)
+    return KNOWN[source]
+
+
 def restored(run: Run, count: int, **sampling: Any) -> list[Likeness]:
     """Degraded, direct and sampled, from t = 1."""
     asked = drawn_by(run, **sampling)
-    both = sides(asked, EvaluateSettings())
-    found = likenesses(asked, asked.denoiser(), both, features_for(both), count=count, level=1.0)
+    both, features, real = known(run.recipe.data.source, run)
+    found = likenesses(asked, asked.denoiser(), both, features, count=count, level=1.0, real=real)
     return next(rows for rows in found if not isinstance(rows, int))
 
 
@@ -117,9 +129,8 @@ def by_steps(runs: dict[str, Run], count: int) -> dict[str, Any]:
 
 def unconditional(runs: dict[str, Run], samples: int) -> dict[str, Any]:
     """New pictures, without labels, at one budget of training: table and picture."""
-    both = sides(next(iter(runs.values())), EvaluateSettings())
-    features = features_for(both)
-    real = Sketch.of(both.reference, features)
+    first = next(iter(runs.values()))
+    both, features, real = known(first.recipe.data.source, first)
     found, rows, shown = {}, [], []
     for name, run in runs.items():
         drawn = draw_all(run, run.denoiser(), samples)

@@ -75,8 +75,12 @@ def likenesses(
     level: float,
     seed: int = 0,
     device: str = "cpu",
+    real: Sketch | None = None,
 ) -> Iterator[int | list[Likeness]]:
-    """Yields how many are done, and in the end the rows: degraded, direct (where x0 is predicted), sampled."""
+    """Yields how many are done, and in the end the rows: degraded, direct (where x0 is predicted), sampled.
+
+    real: the training pictures told in the features, for those who measure several times.
+    """
     chosen = both.unseen.subset(spread(len(both.unseen), min(count, len(both.unseen))))
     direct = run.recipe.objective.predicts != "previous"
     sets = {name: _Set(features) for name in ("degraded", "direct", "sampled") if direct or name != "direct"}
@@ -94,7 +98,7 @@ def likenesses(
         for name, x in answers.items():
             sets[name].add(_bytes(run, x), originals)
         yield first + len(x0)
-    real = Sketch.of(both.reference, features)
+    real = real or Sketch.of(both.reference, features)
     yield [kept.told(name, real) for name, kept in sets.items()]
 
 
