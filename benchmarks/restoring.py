@@ -16,13 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 
 import measure
 from ebbtide.evaluation.figures import panels, png_bytes
 from ebbtide.evaluation.metrics import frechet, frechet_error
 from ebbtide.evaluation.pictures import film_strip, save_png
+from ebbtide.evaluation.race import COLOURS
 from ebbtide.files import write_atomically
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.evaluate import EvaluateSettings, Sides, Sketch, sides
@@ -101,30 +101,35 @@ def restoring(runs: dict[str, Run], count: int) -> dict[str, Any]:
 def by_steps(runs: dict[str, Run], count: int) -> dict[str, Any]:
     """Bansal et al.'s sampler against their naive one: table and figure."""
     found: dict[str, Any] = {}
-    rows = []
-    figure, axes = panels(2)
-    figure.set_size_inches(5.4, 6.2)
-    colours = iter(matplotlib.colormaps["tab10"].colors)  # type: ignore[attr-defined]
     for name, run in runs.items():
-        colour = next(colours)
-        for sampler, label, style in (("cold", "improved", "-"), ("renoise", "naive", "--")):
+        for sampler, label in (("cold", "improved"), ("renoise", "naive")):
             laps = [restored(run, count, sampler=sampler, steps=steps)[-1] for steps in STEPS]
-            found[f"{name} {label}"] = [asdict(lap) for lap in laps]
-            for axis, key in zip(axes, ("psnr", "frechet"), strict=True):
-                values = [getattr(lap, key).value for lap in laps]
-                axis.plot(STEPS, values, style, marker="o", markersize=4, color=colour, label=f"{name}, {label}")
-            told = [f"{lap.psnr.value:.2f} / {lap.frechet.value:.1f}" for lap in laps]
-            rows.append((name, label, *told))
-    axes[0].set(ylabel="PSNR, dB", xscale="log", xticks=STEPS, xticklabels=[str(s) for s in STEPS])
-    axes[1].set(xlabel="steps", ylabel="Fréchet distance", xscale="log", yscale="log")
+            found[f"{name}, {label}"] = [asdict(lap) for lap in laps]
+    show_steps(found)
+    return found
+
+
+def show_steps(found: dict[str, Any]) -> None:
+    """The table and the figure of what by_steps found."""
+    rows = [
+        (*name.split(", "), *(f"{lap['psnr']['value']:.2f} / {lap['frechet']['value']:.1f}" for lap in laps))
+        for name, laps in found.items()
+    ]
+    heads = ("preset", "sampler", *(f"{steps} steps" for steps in STEPS))
+    measure.show("cold-steps", "PSNR in dB / Fréchet distance by steps", heads, rows)
+    figure, axes = panels(2)
+    figure.set_size_inches(5.4, 6.6)
+    for index, (name, laps) in enumerate(found.items()):
+        style = {"color": COLOURS[index // 2], "linestyle": "-" if index % 2 == 0 else "--", "marker": "o"}
+        for axis, key in zip(axes, ("psnr", "frechet"), strict=True):
+            axis.plot(STEPS, [lap[key]["value"] for lap in laps], **style, markersize=4, label=name)
+    axes[0].set(ylabel="PSNR, dB", xscale="log")
+    axes[1].set(xlabel="steps", ylabel="Fréchet distance", xscale="log")
     axes[1].set_xticks(STEPS, [str(steps) for steps in STEPS])
     for axis in axes:
         axis.minorticks_off()
-    axes[0].legend(frameon=False, fontsize=8, ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", frameon=False, fontsize=8, ncols=2)
     write_atomically(PICTURES / "cold-samplers.png", png_bytes(figure))
-    heads = ("preset", "sampler", *(f"{steps} steps" for steps in STEPS))
-    measure.show("cold-steps", "PSNR in dB / Fréchet distance by steps", heads, rows)
-    return found
 
 
 def unconditional(runs: dict[str, Run], samples: int) -> dict[str, Any]:

@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
+from ebbtide.recipes import features
 from trials import call, cold_run, everything_in, grey_run, pictures, refusal, small, trained
+
+
+@pytest.fixture(autouse=True)
+def quick_features(tmp_path, monkeypatch):
+    """Features that hardly learned: what is measured in them is not looked at here."""
+    monkeypatch.setenv("EBBTIDE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(features, "MOST_UPDATES", 2)
+
 
 PRESETS = ("cold-blur", "cold-pixelate", "cold-inpaint", "cold-animorph", "naive", "naive-pixelwise")
 
