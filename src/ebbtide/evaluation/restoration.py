@@ -16,7 +16,7 @@ LIKENESS = {"psnr": "PSNR, dB", "ssim": "SSIM", "frechet": "Fréchet distance"}
 def likeness_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Name of the set, then its likenesses; none where one could not be measured."""
     return [
-        (str(row["name"]), *("" if row[key] is None else words_of(key, row[key]) for key in LIKENESS))
+        (str(row["name"]), *("too small for it" if row[key] is None else words_of(key, row[key]) for key in LIKENESS))
         for row in found["rows"]
     ]
 
