@@ -81,7 +81,7 @@ def test_measuring_writes_a_table_of_likenesses(tmp_path):
     found = json.loads((run / "restoration.json").read_text())
     assert [row["name"] for row in found["rows"]] == ["degraded", "direct", "sampled"]
     assert found["level"] == 1.0
-    assert "digits" in outcome.out or "test split" in outcome.out
+    assert "60 pictures of the test split" in outcome.out
 
 
 def test_evaluate_and_doctor_leave_out_what_is_about_noise(tmp_path):
@@ -133,6 +133,9 @@ def test_other_samplers_and_degraded_pictures_are_refused_where_noise_was_learne
         (("--objective.predicts", "eps"), "no Gaussian noise"),
         (("--objective.predicts", "previous"), "has no steps"),
         (("--objective.weight", "bound"), "about Gaussian noise"),
+        (("--schedule.name", "linear"), "no levels of noise: leave it out"),
+        (("--corruption.share", 0.2), "share=0.2 came for the corruption blur"),
+        (("--sampling.threshold", 0.99), "sampling.threshold=0.99"),
         (("--data", "moons"), "only Gaussian noise is for them"),
         (("--sampling.sampler", "ddim"), "expected one of renoise, cold"),
     ],

@@ -42,6 +42,7 @@ def test_a_seed_is_repeated_to_the_bit(tmp_path):
         (("digits", "--corruption", "gaussian+blur"), "only those can be joined"),
         (("digits", "--corruption", "animorph"), "--other"),
         (("moons",), "holds points"),
+        (("digits", "--corruption", "blur", "--steps", 7), "steps=7 came for the corruption blur"),
         (("digits", "--levels", 1), "--levels 1"),
         (("digits", "--examples", 0), "--examples 0"),
         (("nothing",), "there is nothing called"),

@@ -235,6 +235,11 @@ def plain_grid(recipe: SamplingRecipe, stepped: Stepped, start: float = 1.0) -> 
         recipe.grid in ("auto", "uniform"),
         f"grid {recipe.grid!r} came, which goes by levels of noise, for a corruption without: uniform",
     )
+    require(
+        recipe.threshold is None,
+        f"sampling.threshold={recipe.threshold} came for a corruption without noise, whose estimates are always held "
+        "within the data's range: leave it out",
+    )
     every = None if stepped.steps is None else round(start * stepped.steps)
     require(
         recipe.sampler != "previous" or recipe.steps == every,

@@ -37,7 +37,7 @@ from ebbtide.degradations import (
 from ebbtide.errors import EbbtideError, near_misses, require
 from ebbtide.objectives import PreviousObjective, ReadObjective, RestoringObjective
 from ebbtide.recipes.build import build_data, build_objective, build_schedule
-from ebbtide.recipes.recipe import CorruptionRecipe, DataRecipe, ObjectiveRecipe, Recipe
+from ebbtide.recipes.recipe import CorruptionRecipe, DataRecipe, ObjectiveRecipe, Recipe, ScheduleRecipe
 
 Limits = tuple[float, float]
 SPREAD = 0.002
@@ -130,6 +130,19 @@ def check_corruption(recipe: CorruptionRecipe) -> None:
         "animorph" in parts or not recipe.other,
         f"corruption.other={recipe.other!r} came with {recipe.name}, but only animorph turns into other pictures",
     )
+    _check_heeded(recipe)
+
+
+def _check_heeded(recipe: CorruptionRecipe) -> None:
+    """That no field was changed which this corruption would not look at."""
+    usual = CorruptionRecipe()
+    heeded = {"naive": ("steps", "share", "by"), "naive-pixelwise": ("by",)}.get(recipe.name, ())
+    for name in ("steps", "share", "by"):
+        value = getattr(recipe, name)
+        require(
+            name in heeded or value == getattr(usual, name),
+            f"{name}={value} came for the corruption {recipe.name}, which has none: leave it out",
+        )
 
 
 def build_degradation(recipe: CorruptionRecipe, shape: Sequence[int]) -> Degradation:
@@ -179,6 +192,11 @@ def objective_of(
         check_corruption(recipe.corruption)
         return build_objective(chosen, build_schedule(recipe.schedule))
     _check_restoring(chosen, recipe.corruption.name)
+    require(
+        recipe.schedule == ScheduleRecipe(),
+        f"schedule.name={recipe.schedule.name!r} (or another field of the schedule) came for the corruption "
+        f"{recipe.corruption.name!r}, which has no levels of noise: leave it out",
+    )
     kind = PreviousObjective if chosen.predicts == "previous" else RestoringObjective
     corruption = build_corruption(recipe, event_shape, limits, start)
     return kind(corruption=corruption, error=chosen.error, limits=limits, drop_condition=chosen.drop_labels)
