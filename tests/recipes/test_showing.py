@@ -13,7 +13,7 @@ from ebbtide.recipes import showing
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.recipe import ScheduleRecipe
 from ebbtide.recipes.run import open_run
-from trials import colour_run, grey_run, point_run
+from trials import colour_run, grey_run, point_run, small, trained
 
 NO_DATA = Dataset(name="none", values=np.zeros((1, 8, 8, 3), dtype=np.uint8))
 
@@ -102,3 +102,12 @@ def test_points_are_shown_beside_the_data(tmp_path):
 def test_vectors_of_any_length_can_be_shown(size):
     x = torch.randn(20, size, generator=torch.Generator().manual_seed(0))
     assert showing.points(x, x + 1).startswith(b"\x89PNG")
+
+
+def test_pictures_drawn_in_training_are_those_that_the_run_draws_after_it(tmp_path):
+    """Dropout belongs to training alone."""
+    trained(small(dropout=0.5, steps=2), tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    in_training = (run.pictures / "final.png").read_bytes()
+    showing.final(run, run.denoiser(), load("digits"), "cpu")
+    assert (run.pictures / "final.png").read_bytes() == in_training

@@ -65,3 +65,12 @@ def test_it_is_a_copy_that_training_does_not_touch():
     assert value_of(average) == 1.0
     average.update(network, batch=10, images=10**6)
     assert network.weight.item() == 9.0
+
+
+def test_it_drops_nothing_while_the_network_it_follows_does():
+    network = nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 1)).train()
+    average, x = Average(network, half_life=10), torch.ones(3, 4)
+    average.update(network, batch=10, images=10**6)
+    assert torch.equal(average.network(x), average.network(x))
+    assert network.training
+    assert not torch.equal(network(x), network(x))

@@ -22,7 +22,10 @@ def half_life_at(images: int, half_life: float) -> float:
 
 
 class Average:
-    """torch's AveragedModel with weights halving in influence every `half_life` images."""
+    """torch's AveragedModel with weights halving in influence every `half_life` images.
+
+    It is only ever asked, never trained: its network is in eval mode, without dropout, while the trained one drops.
+    """
 
     def __init__(self, network: nn.Module, half_life: float) -> None:
         self.half_life = half_life
@@ -30,6 +33,7 @@ class Average:
         self.model = AveragedModel(network, multi_avg_fn=self._blend)
         # AveragedModel copies the first weights it is given; they are in it already.
         self.model.n_averaged.fill_(1)
+        self.model.eval()
 
     @property
     def network(self) -> nn.Module:
