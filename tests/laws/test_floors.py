@@ -14,6 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = [
     {"errors"},
     {"files", "conditions", "randomness", "moments"},
+    {"json_files"},
     {"gaussian", "brownian"},
     {"levels"},
     {"schedules"},
@@ -39,7 +40,7 @@ KNOWS_ONLY = {
     "networks": {"errors", "conditions"},
     "data": {"errors", "conditions", "randomness", "files"},
     "degradations": {"errors", "randomness"},
-    "evaluation": {"errors", "files", "moments"},
+    "evaluation": {"errors", "files", "json_files", "moments"},
 }
 
 

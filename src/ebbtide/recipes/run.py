@@ -9,9 +9,9 @@ RUN/samples/       grids over training        RUN/pictures/      final grid, fil
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,6 +25,7 @@ from ebbtide.corruptions import GaussianCorruption, Start
 from ebbtide.data import Dataset, ValueRange
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
+from ebbtide.json_files import read_json, shown, typed, write_json
 from ebbtide.objectives import GaussianObjective, ReadObjective
 from ebbtide.recipes.as_json import FORMAT, from_json, to_json
 from ebbtide.recipes.build import build_network, guided, outputs_of
@@ -35,6 +36,8 @@ from ebbtide.training.machine import in_precision
 
 Weights = Literal["average", "network"]
 START = "start.safetensors"
+MOST_NUMBERS = 2**28
+"""In one example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,16 @@ class DataFacts:
             examples=len(dataset),
             range=limits,
         )
+
+    def check(self) -> None:
+        """An EbbtideError if there can be no such data."""
+        shape = "x".join(map(str, self.event_shape))
+        fits = len(self.event_shape) in (1, 3) and all(1 <= side <= MOST_NUMBERS for side in self.event_shape)
+        require(fits and prod(self.event_shape) <= MOST_NUMBERS, f"data.event_shape is {shape or 'empty'}")
+        require(not self.is_image or self.event_shape[0] in (1, 3), f"data.event_shape is {shape}: 1 or 3 channels")
+        require(self.examples >= 1, f"data.examples is {self.examples}")
+        low, high = self.range
+        require(low < high or not self.is_image, f"data.range is {low:g} to {high:g}: from black to white")
 
     @property
     def is_image(self) -> bool:
@@ -100,7 +113,7 @@ class Run:
             "data": asdict(self.data),
             "machine": dict(self.machine),
         }
-        write_atomically(self.path / "recipe.json", json.dumps(content, indent=2) + "\n")
+        write_json(self.path / "recipe.json", content, indent=2)
 
     def network(self) -> nn.Module:
         """The network with its first weights."""
@@ -171,26 +184,20 @@ def open_run(path: Path) -> Run:
     require(path.exists(), f"there is no run {path}: train one with `ebbtide train PRESET --out {path}`")
     file = path / "recipe.json"
     require(file.is_file(), f"{path} is no run: it has no recipe.json (runs are folders that `ebbtide train` makes)")
+    content = typed(dict[str, Any], read_json(file), str(file))
+    found = content.get("format")
+    require(
+        found == FORMAT,
+        f"{path} has format {shown(found)}, but this ebbtide reads format {FORMAT}: use the version that wrote it",
+    )
     try:
-        content = json.loads(file.read_text())
-        found = content.get("format")
-        require(
-            found == FORMAT,
-            f"{path} has format {found!r}, but this ebbtide reads format {FORMAT}: use the version that wrote it",
-        )
-        data = content["data"]
-        facts = DataFacts(
-            name=data["name"],
-            event_shape=tuple(data["event_shape"]),
-            classes=tuple(data["classes"]),
-            examples=data["examples"],
-            range=(data["range"][0], data["range"][1]),
-        )
-        return Run(path=path, recipe=from_json(content["recipe"]), data=facts, machine=content.get("machine", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, EbbtideError):
-            raise
-        raise EbbtideError(f"{file} is damaged ({error!r}): restore it, or train again") from None
+        require("recipe" in content and "data" in content, "it lacks the recipe or the data")
+        facts = typed(DataFacts, content["data"], "data")
+        facts.check()
+        machine = typed(dict[str, Any], content.get("machine", {}), "machine")
+        return Run(path=path, recipe=from_json(content["recipe"]), data=facts, machine=machine)
+    except EbbtideError as error:
+        raise EbbtideError(f"{file} is damaged: {error}. Restore it, or train again") from None
 
 
 def with_sampling(run: Run, sampling: SamplingRecipe) -> Run:
