@@ -78,6 +78,21 @@ def test_info_works_on_a_run_that_has_done_nothing(begun):
     assert "checkpoints none" in words(call("info", begun))
 
 
+@pytest.mark.parametrize("left", ["images", "seconds", "loss", "every field"])
+def test_records_without_their_fields_or_damaged_cost_only_themselves(tmp_path, left):
+    run = shutil.copytree(point_run(), tmp_path / "run")
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    keep = ("kind", "step")
+    kept = [{n: v for n, v in one.items() if n in keep or left not in (n, "every field")} for one in records]
+    lines = ["[" * 3000, *map(json.dumps, kept)]
+    (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    text = words(call("info", run))
+    assert "1 that are damaged were passed over (metrics.jsonl, line 1)" in text
+    assert "6 steps" in text
+    assert call("report", run).code == 0
+    assert "passed over (metrics.jsonl, line 1)" in (run / "report.html").read_text()
+
+
 def test_names_in_brackets_are_shown_as_they_are(tmp_path):
     run = shutil.copytree(point_run(), tmp_path / "[red] roll")
     outcome = call("info", run)

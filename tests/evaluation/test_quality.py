@@ -313,9 +313,12 @@ def test_words_of_the_file_stay_words(tmp_path, kept):
     [b"", b"{", b"null", b"3", b'"text"', b"[]", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"sets": [], "findings": 3}'],
     ids=["empty", "cut", "null", "number", "text", "list", "object", "no unicode", "deep", "of other types"],
 )
-def test_a_damaged_file_is_passed_over(tmp_path, kept, content):
+def test_a_damaged_file_is_named_in_a_sentence(tmp_path, kept, content):
     name, draw, _ = kept
-    assert shown(tmp_path, name, draw, content) == ""
+    html = shown(tmp_path, name, draw, content)
+    assert name in html
+    assert "damaged" in html
+    assert html.count("<p") == 1
 
 
 def places(value, path=()):
@@ -355,8 +358,8 @@ def test_the_report_shows_both_and_survives_both_being_damaged(tmp_path):
     for name in (*SECTIONS, "bits.json"):
         (tmp_path / name).write_bytes(b"[" * 100_000)
     page = write_report(tmp_path).read_text()
-    assert "<h2>Evaluation</h2>" not in page
-    assert "<h2>Doctor</h2>" not in page
+    for name in (*SECTIONS, "bits.json"):
+        assert re.search(rf"{name} [^<]*damaged", page), name
 
 
 def test_only_kernel_distances_are_scaled():

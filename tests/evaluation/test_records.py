@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ebbtide.errors import EbbtideError
-from ebbtide.evaluation.records import Records, keep_until, read_records
+from ebbtide.evaluation.records import Records, keep_until, read_diary, read_records
 
 
 @pytest.fixture
@@ -75,15 +75,48 @@ def test_a_whole_last_line_without_its_end_is_kept(path):
     assert [record["step"] for record in read_records(path)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("line", [b"{broken", b"[1, 2]", b'{"kind": "update"}', b'{"step": 1}', b"\xff\xfe"])
-def test_a_broken_line_in_the_middle_is_named_by_its_number(path, line):
+DAMAGED = [
+    b"{broken",
+    b"[1, 2]",
+    b'{"kind": "update"}',
+    b'{"step": 1}',
+    b"\xff\xfe",
+    b"[" * 3000,
+    b'{"kind": "event", "step": -1}',
+    b'{"kind": "event", "step": %s}' % (b"9" * 5000),
+    b'{"kind": "update", "step": 1, "step": 2}',
+    b'{"kind": "update", "step": 1, "loss": "low"}',
+    b'{"kind": "update", "step": 1, "images": 1.5}',
+    b'{"kind": "update", "step": 1, "seconds": [1]}',
+    b'{"kind": "levels", "step": 1, "edges": [0, null], "loss": [1]}',
+    b'{"kind": "levels", "step": 1, "count": {}}',
+    b'{"kind": "sampled", "step": 1, "file": 3}',
+    b'{"kind": "event", "step": 1, "message": ["x"]}',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_in_the_middle_is_passed_over_counted_and_kept(path, line):
     write(path, [0, 1, 2])
     first, *rest = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + line + b"\n" + b"".join(rest))
-    with pytest.raises(EbbtideError, match="line 2"):
-        read_records(path)
-    with pytest.raises(EbbtideError, match="line 2"):
-        keep_until(path, 1)
+    diary = read_diary(path)
+    assert [record["step"] for record in diary.records] == [0, 1, 2]
+    assert diary.damaged == (2,)
+    assert "line 2" in diary.trouble
+    keep_until(path, 1)
+    assert path.read_bytes() == first + line + b"\n" + rest[0], "what cannot be read is nobody's to delete"
+    Records(path).append("update", 2)
+    assert [record["step"] for record in read_records(path)] == [0, 1, 2]
+
+
+def test_numbers_that_are_not_finite_and_unknown_fields_are_no_damage(path):
+    lines = ['{"kind": "update", "step": 1, "loss": NaN, "more": {}}', '{"kind": "new", "step": 2, "loss": "x"}']
+    path.parent.mkdir()
+    path.write_text("\n".join(lines) + "\n")
+    diary = read_diary(path)
+    assert [record.get("loss") for record in diary.records] == [None, "x"]
+    assert (diary.damaged, diary.trouble) == ((), "")
 
 
 def test_a_missing_file_is_an_error_to_read_and_nothing_to_keep(path):

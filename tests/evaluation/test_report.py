@@ -217,7 +217,9 @@ def test_strange_values_on_record_do_not_stop_the_report(run):
     assert "Not finished; the last record is from step 300." in Page(write_report(run)).words
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "no recipe.json"), ("{oops", "no JSON"), ("[]", "list")])
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "no recipe.json"), ("{oops", "no JSON"), ("[]", "expected an object")]
+)
 def test_a_folder_that_is_no_run_is_refused(tmp_path, content, words):
     if content is not None:
         (tmp_path / "recipe.json").write_text(content)

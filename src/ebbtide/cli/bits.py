@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ebbtide.evaluation.bits import bits_figure
 from ebbtide.evaluation.codes import histogram_bits, png_bits
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.files import write_atomically
+from ebbtide.json_files import write_json
 from ebbtide.likelihood.bound import Bound
 from ebbtide.likelihood.reconstruction import Reconstruction
 from ebbtide.recipes.bits import Asked, BitsSettings, ask, check_ode, measure_exactly, summary
@@ -104,7 +104,7 @@ def bits(arguments: Sequence[str]) -> int:
     if options.ode:
         found["exact"] = _exact(asked, reconstruction, bound, options.ode_examples)
     _print(found)
-    wrote(write_atomically(run.path / "bits.json", json.dumps(found, indent=1) + "\n"), "figures")
+    wrote(write_json(run.path / "bits.json", found), "figures")
     wrote(write_atomically(run.pictures / "bits.png", png_bytes(bits_figure(found))), "picture")
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from ebbtide.errors import require
 from ebbtide.evaluation.diagnosis import errors_figure
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.files import write_atomically
+from ebbtide.json_files import write_json
 from ebbtide.recipes.doctor import DoctorSettings, Found, examine_data, examine_recipe, examine_run
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import DataRecipe
@@ -106,7 +106,7 @@ def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None]:
 def _write(run: Run, findings: list[Finding], levels: Levels | None) -> None:
     curves = _curves(levels)
     content = {"findings": [asdict(finding) for finding in findings], "levels": curves}
-    wrote(write_atomically(run.path / "doctor.json", json.dumps(content, indent=1) + "\n"), "findings")
+    wrote(write_json(run.path / "doctor.json", content), "findings")
     if levels is not None:
         wrote(write_atomically(run.pictures / "doctor.png", png_bytes(errors_figure(curves))), "picture")
 

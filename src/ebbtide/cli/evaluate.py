@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.pictures import save_png, side_by_side
 from ebbtide.evaluation.quality import MEANING, copies_in_words, heads_of, quality_figure, rows_of
 from ebbtide.files import write_atomically
+from ebbtide.json_files import write_json
 from ebbtide.recipes.bits import Asked, BitsSettings, ask, summary
 from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.evaluate import (
@@ -190,7 +190,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _write(run: Run, found: dict[str, Any], drawn: Drawn, reference: Sketch, copies: Copies, both: Sides) -> None:
-    wrote(write_atomically(run.path / "evaluation.json", json.dumps(found, indent=1) + "\n"), "figures")
+    wrote(write_json(run.path / "evaluation.json", found), "figures")
     figure = quality_figure(drawn.sketch.rows, reference.rows, copies.samples.distance, copies.unseen.distance)
     wrote(write_atomically(run.pictures / "evaluation.png", png_bytes(figure)), "picture")
     if run.data.is_image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.race import race_figure
 from ebbtide.files import write_atomically
+from ebbtide.json_files import write_json
 from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, Sketch, sides
 from ebbtide.recipes.features import FeaturesName
 from ebbtide.recipes.race import Lap, RaceSettings, asked_for, laps
@@ -143,5 +143,5 @@ def _print(found: Sequence[Lap], real: Sketch) -> None:
 def _write(run: Run, found: Sequence[Lap], real: Sketch, settings: RaceSettings) -> None:
     plain = [lap.plain() for lap in found]
     content = {"features": real.features.name, "samples": settings.samples, "seed": settings.seed, "laps": plain}
-    wrote(write_atomically(run.path / "race.json", json.dumps(content, indent=1) + "\n"), "figures")
+    wrote(write_json(run.path / "race.json", content), "figures")
     wrote(write_atomically(run.pictures / "race.png", png_bytes(race_figure(plain))), "picture")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,8 +22,8 @@ from ebbtide.data import Dataset
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_png, side_by_side
 from ebbtide.evaluation.restoration import LIKENESS, likeness_rows, told
-from ebbtide.files import write_atomically
 from ebbtide.guidance import Inpainted
+from ebbtide.json_files import write_json
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import restore_examples
 from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, sides
@@ -168,7 +167,7 @@ def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
         table.add_row(*line)
     screen.print(table)
     screen.print(escape(told(content)))
-    wrote(write_atomically(run.path / "restoration.json", json.dumps(content, indent=2) + "\n"), "measured")
+    wrote(write_json(run.path / "restoration.json", content), "measured")
 
 
 def _examples(run: Run, count: int) -> Tensor:

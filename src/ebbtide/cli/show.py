@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.errors import near_misses, require
-from ebbtide.evaluation.records import read_records
+from ebbtide.evaluation.records import Diary, read_diary
 from ebbtide.evaluation.report import write_report
 from ebbtide.recipes.cost import cost_of, in_words
 from ebbtide.recipes.presets import PRESETS, Preset
@@ -82,6 +82,24 @@ def _sections(recipe: Recipe) -> dict[str, str]:
     return found
 
 
+def _progress(run: Run, diary: Diary) -> dict[str, str]:
+    """How far it came, as far as its records say so."""
+    updates = [record for record in diary.records if record["kind"] == "update"]
+    facts = {"records": diary.trouble} if diary.damaged else {}
+    if not updates:
+        return facts
+    last = updates[-1]
+    finished = any(record["kind"] == "done" and record["step"] == last["step"] for record in diary.records)
+    images, seconds, loss = last.get("images"), last.get("seconds"), last.get("loss")
+    done = [f"{last['step']:,} steps"]
+    done += [f"{images:,} images"] if images is not None else []
+    done += [f"{seconds / 60:.1f} minutes"] if seconds is not None else []
+    facts["trained"] = ", ".join(done) + (
+        "" if finished else f" (not finished; go on with: ebbtide train {run.path} --resume)"
+    )
+    return facts | {"last loss": f"{loss:.4f}" if loss is not None else "not finite"}
+
+
 def _facts(run: Run) -> dict[str, str]:
     data, machine = run.data, run.machine
     parameters = sum(parameter.numel() for parameter in run.network().parameters())
@@ -93,15 +111,7 @@ def _facts(run: Run) -> dict[str, str]:
         "parameters": f"{parameters:,}",
         "machine": f"{machine.get('name', '?')}, {machine.get('precision', '?')}",
     }
-    records = read_records(run.metrics) if run.metrics.is_file() else []
-    updates = [record for record in records if record["kind"] == "update"]
-    if updates:
-        last = updates[-1]
-        finished = any(record["kind"] == "done" and record["step"] == last["step"] for record in records)
-        facts["trained"] = f"{last['step']:,} steps, {last['images']:,} images, {last['seconds'] / 60:.1f} minutes" + (
-            "" if finished else f" (not finished; go on with: ebbtide train {run.path} --resume)"
-        )
-        facts["last loss"] = f"{last['loss']:.4f}" if last["loss"] is not None else "not finite"
+    facts |= _progress(run, read_diary(run.metrics)) if run.metrics.is_file() else {}
     found = checkpoints.everything(run.checkpoints)
     facts["checkpoints"] = ", ".join(path.name for path in found) or "none"
     return facts | _sections(run.recipe)

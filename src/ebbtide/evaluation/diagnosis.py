@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import BLUE, GREEN, INK, ORANGE, panels
-from ebbtide.evaluation.page import DAMAGED, picture, section
+from ebbtide.evaluation.page import picture, section_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,18 +54,19 @@ def errors_figure(found: Mapping[str, Any]) -> Figure:
 
 def diagnosis_section(run: Path) -> str:
     """The findings that are not fine, and the picture; nothing where the doctor was not asked."""
-    try:
-        findings = json.loads((run / "doctor.json").read_bytes())["findings"]
-        told = [{name: escape(str(one[name])) for name in ("verdict", "check", "text")} for one in findings]
-        lines = [
-            f"<li><b>{one['verdict']}</b><span>{one['check']}: {one['text']}</span></li>"
-            for one in told
-            if one["verdict"] != "fine"
-        ]
-        fine = sum(one["verdict"] == "fine" for one in findings)
-    except DAMAGED:
-        return ""
+    return section_of(run / "doctor.json", "Doctor", partial(_diagnosis, run))
+
+
+def _diagnosis(run: Path, found: Mapping[str, Any]) -> list[str]:
+    findings = found["findings"]
+    told = [{name: escape(str(one[name])) for name in ("verdict", "check", "text")} for one in findings]
+    lines = [
+        f"<li><b>{one['verdict']}</b><span>{one['check']}: {one['text']}</span></li>"
+        for one in told
+        if one["verdict"] != "fine"
+    ]
+    fine = sum(one["verdict"] == "fine" for one in findings)
     said = f"<p>{fine} of {len(findings)} checks found nothing wrong.</p>"
     listed = '<ol class="events">' + "\n".join(lines) + "</ol>" if lines else ""
     alt = "Error at each noise level against the best linear denoiser"
-    return section("Doctor", said, listed, picture(run / "pictures" / "doctor.png", alt, kind="chart") or "")
+    return [said, listed, picture(run / "pictures" / "doctor.png", alt, kind="chart") or ""]

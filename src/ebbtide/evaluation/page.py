@@ -3,7 +3,7 @@
 import base64
 import io
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +11,9 @@ from string import Template
 from typing import Any
 
 from PIL import Image
+
+from ebbtide.errors import EbbtideError
+from ebbtide.json_files import read_json
 
 # The policy forbids every script and every request, whatever might slip into the page.
 PAGE = Template("""<!doctype html>
@@ -29,8 +32,10 @@ $body
 </html>
 """)
 
-DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What may be raised where a file of JSON is cut, or holds other things than expected."""
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What may be raised where a file of JSON holds other things than expected."""
+LARGEST = 64 * 2**20
+"""Bytes of a picture."""
 SMALL = 800  # a picture up to this many pixels wide keeps hard edges where a screen enlarges it
 
 
@@ -46,6 +51,19 @@ def section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
+def section_of(file: Path, title: str, draw: Callable[[Any], Sequence[str]]) -> str:
+    """The section that is drawn from a file of JSON: its parts in HTML, or what is wrong with the file; nothing where
+    there is no file."""
+    if not file.is_file():
+        return ""
+    try:
+        return section(title, *draw(read_json(file)))
+    except EbbtideError as error:
+        return section(title, sentence(error))
+    except DAMAGED:
+        return section(title, sentence(f"{file.name} is damaged and passed over: it holds other things than expected."))
+
+
 def sentence(text: Any) -> str:
     """Quiet words, from plain text."""
     return f'<p class="quiet">{escape(str(text))}</p>'
@@ -57,7 +75,11 @@ def picture(source: Path | bytes, alt: str, caption: str = "", kind: str = "") -
     source: a file or its bytes, in PNG, GIF, JPEG or WebP. kind: a class of the style sheet.
     """
     try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
+        if isinstance(source, Path):
+            if not source.is_file() or source.stat().st_size > LARGEST:
+                return None
+            source = source.read_bytes()
+        data = source
         with Image.open(io.BytesIO(data), formats=["PNG", "GIF", "JPEG", "WEBP"]) as image:
             (width, height), mime = image.size, Image.MIME[str(image.format)]
             image.verify()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ebbtide.evaluation.figures import BLUE, INK, ORANGE, panels
-from ebbtide.evaluation.page import DAMAGED, picture, section, sentence, table
+from ebbtide.evaluation.page import picture, section_of, sentence, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,14 +91,14 @@ def quality_figure(samples: np.ndarray, real: np.ndarray, near: np.ndarray, near
 
 def quality_section(run: Path) -> str:
     """The numbers and pictures; nothing where no evaluation was asked for."""
-    try:
-        found = json.loads((run / "evaluation.json").read_bytes())
-        heads = heads_of(found)
-        shown = {row[0]: dict(zip(heads, row[1:], strict=True)) for row in rows_of(found)}
-        said = f"Against {found['reference']:,} training examples, in the features of {found['features']}."
-        copies = copies_in_words(found)
-    except DAMAGED:
-        return ""
+    return section_of(run / "evaluation.json", "Evaluation", partial(_quality, run))
+
+
+def _quality(run: Path, found: Mapping[str, Any]) -> list[str]:
+    heads = heads_of(found)
+    shown = {row[0]: dict(zip(heads, row[1:], strict=True)) for row in rows_of(found)}
+    said = f"Against {found['reference']:,} training examples, in the features of {found['features']}."
+    copies = copies_in_words(found)
     pictures = [
         picture(run / "pictures" / "evaluation.png", "Features and nearest distances", kind="chart"),
         picture(
@@ -107,11 +107,4 @@ def quality_section(run: Path) -> str:
             "the samples that are nearest to the training set, each beside its neighbour",
         ),
     ]
-    return section(
-        "Evaluation",
-        sentence(said),
-        table(shown),
-        sentence(MEANING),
-        sentence(copies),
-        *(tag for tag in pictures if tag),
-    )
+    return [sentence(said), table(shown), sentence(MEANING), sentence(copies), *(tag for tag in pictures if tag)]

@@ -2,11 +2,29 @@
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
+from ebbtide.json_files import parse_json, typed
+
+LONGEST = 2**20
+"""Bytes of a line."""
+_NUMBER, _NUMBERS = float | None, list[float | None]
+FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "update": {
+        **dict.fromkeys(("loss", "rate", "grad_norm", "images_per_second", "seconds"), _NUMBER),
+        **dict.fromkeys(("images", "skipped"), int),
+    },
+    "levels": {"edges": list[float], "count": list[int]} | dict.fromkeys(("loss", "constant", "linear"), _NUMBERS),
+    "sampled": {"file": str},
+    "event": {"message": str},
+    "done": {"seconds": _NUMBER},
+}
+"""What the fields of each kind of record are, where they are there; other kinds and fields may be anything."""
 
 
 class Records:
@@ -38,14 +56,38 @@ class Records:
             file.write(line)
 
 
-def read_records(path: Path | str) -> list[dict[str, Any]]:
-    """All records in the order written. A broken last line (a run was killed as it wrote) is passed over.
+@dataclass(frozen=True)
+class Diary:
+    """What a file of records holds: the records in the order written, and the numbers of lines that are none."""
 
-    Raises EbbtideError where the file is missing, or a line before the last is no record (with its number).
+    records: list[dict[str, Any]]
+    damaged: tuple[int, ...] = ()
+
+    @property
+    def trouble(self) -> str:
+        """What was passed over, in words; empty where nothing was."""
+        if not self.damaged:
+            return ""
+        some = ", ".join(map(str, self.damaged[:5])) + (", ..." if len(self.damaged) > 5 else "")
+        return f"Of the records {len(self.damaged):,} that are damaged were passed over (metrics.jsonl, line {some})."
+
+
+def read_diary(path: Path | str) -> Diary:
+    """All that can be read. A line that is no record is passed over and counted; the last, if a kill has cut it, is
+    passed over only.
+
+    Raises EbbtideError where the file is missing.
     """
     path = Path(path)
     require(path.is_file(), f"no file of records at {path}; a run writes it as metrics.jsonl in its folder")
-    return [record for record, _ in _read(path)[0]]
+    lines = _read(path)
+    records = [line.record for line in lines if line.record is not None]
+    return Diary(records, tuple(line.number for line in lines if line.record is None and not line.cut))
+
+
+def read_records(path: Path | str) -> list[dict[str, Any]]:
+    """The records of `read_diary`."""
+    return read_diary(path).records
 
 
 def keep_until(path: Path | str, step: int) -> None:
@@ -55,44 +97,52 @@ def keep_until(path: Path | str, step: int) -> None:
     """
     path = Path(path)
     if path.is_file():
-        kept = [line for record, line in _read(path)[0] if record["step"] <= step]
-        write_atomically(path, b"".join(kept))
+        kept = [line for line in _read(path) if not line.cut and (line.record is None or line.record["step"] <= step)]
+        write_atomically(path, b"".join(line.content for line in kept))
 
 
-def _read(path: Path) -> tuple[list[tuple[dict[str, Any], bytes]], bool]:
-    """Pairs of record and its line (with line end), and whether the last line was cut."""
-    lines = [(number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip()]
-    pairs = []
-    for number, line in lines:
-        record = _parse(line)
-        if record is not None:
-            pairs.append((record, line + b"\n"))
-        elif number == lines[-1][0]:
-            return pairs, True
-        else:
-            raise EbbtideError(
-                f'{path}, line {number}: expected a JSON object with "kind" and a whole "step", '
-                f"got {line[:60].decode(errors='replace')!r}; mend or delete that line"
-            )
-    return pairs, False
+@dataclass(frozen=True)
+class _Line:
+    """content: with its end. record: None where there is none. cut: the last line, and no record."""
+
+    number: int
+    content: bytes
+    record: dict[str, Any] | None
+    cut: bool = False
+
+
+def _read(path: Path) -> list[_Line]:
+    with path.open("rb") as file:
+        lines = [
+            _Line(number, line.rstrip(b"\n") + b"\n", _parse(line))
+            for number, line in enumerate(file, 1)
+            if line.strip()
+        ]
+    if lines and lines[-1].record is None:
+        lines[-1] = replace(lines[-1], cut=True)
+    return lines
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+    """The record of a line; None where it has no kind and step, or a value of another type than its kind's."""
+    if len(line) > LONGEST:
         return None
-    good = isinstance(record, dict) and isinstance(record.get("kind"), str) and type(record.get("step")) is int
-    return record if good else None
+    try:
+        record = typed(dict[str, Any], parse_json(line, constants=True), "record")
+        step = typed(int, record.get("step"), "step")
+        for name, kind in FIELDS.get(typed(str, record.get("kind"), "kind"), {}).items():
+            if name in record:
+                typed(kind, record[name], name)
+    except ValueError:
+        return None
+    return record if 0 <= step < 2**53 else None
 
 
 def _mend(path: Path) -> None:
     data = path.read_bytes()
-    if not data:
-        return
-    pairs, cut = _read(path)
-    if cut or not data.endswith(b"\n"):
-        write_atomically(path, b"".join(line for _, line in pairs))
+    lines = _read(path)
+    if (lines and lines[-1].cut) or (data and not data.endswith(b"\n")):
+        write_atomically(path, b"".join(line.content for line in lines if not line.cut))
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The report page of a run: one HTML file that opens anywhere, drawn from what the run has written."""
 
-import json
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -13,9 +12,10 @@ from ebbtide.evaluation import figures
 from ebbtide.evaluation.diagnosis import diagnosis_section
 from ebbtide.evaluation.page import DAMAGED, duration, numbers, page, picture, section, sentence, table
 from ebbtide.evaluation.quality import quality_section
-from ebbtide.evaluation.records import read_records
+from ebbtide.evaluation.records import read_diary
 from ebbtide.evaluation.restoration import restoration_section
 from ebbtide.files import write_atomically
+from ebbtide.json_files import read_json, typed
 
 OVER_TRAINING = 6  # pictures in the row of samples over training
 MOST_EVENTS = 200
@@ -29,9 +29,9 @@ def write_report(run: Path | str) -> Path:
     """
     run = Path(run).resolve()
     about = _read_about(run)
-    records, trouble = _read_metrics(run)
+    records, said = _read_metrics(run)
     parts = [
-        _head(run, about, records, trouble),
+        _head(run, about, records, said),
         _samples(run, records),
         _picture_section(run, "film", "Film of sampling", "wide"),
         _picture_section(run, "restored", "Restored"),
@@ -58,24 +58,23 @@ def _read_about(run: Path) -> dict[str, Any]:
     """recipe.json, its parts "recipe", "data" and "machine" being dicts, if empty ones."""
     path = run / "recipe.json"
     require(path.is_file(), f"{run} is no run: it holds no recipe.json; give the folder that a training has written")
-    try:
-        about = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise EbbtideError(f"{path} is no JSON ({error}); restore it from a backup, or train anew") from error
-    require(isinstance(about, dict), f"{path}: got a JSON {type(about).__name__}, expected an object")
+    about = typed(dict[str, Any], read_json(path), str(path))
     return about | {key: _dict(about.get(key)) for key in ("recipe", "data", "machine")}
 
 
 def _read_metrics(run: Path) -> tuple[list[dict[str, Any]], str]:
     """The records, and a sentence where they cannot be read: a report without curves is better than none."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return [], "This run has written no records yet."
     try:
-        path = run / "metrics.jsonl"
-        return (read_records(path), "") if path.is_file() else ([], "This run has written no records yet.")
-    except EbbtideError as error:
-        return [], f"The records cannot be read: {error}"
+        diary = read_diary(path)
+    except OSError as error:
+        return [], f"The records cannot be read: {error.strerror}."
+    return diary.records, f"{_state(diary.records)} {diary.trouble}".strip()
 
 
-def _head(run: Path, about: Mapping[str, Any], records: figures.RecordList, trouble: str) -> str:
+def _head(run: Path, about: Mapping[str, Any], records: figures.RecordList, said: str) -> str:
     data, name = about["data"], about["recipe"].get("name")
     shape = data.get("event_shape")
     classes = data.get("classes")
@@ -89,7 +88,7 @@ def _head(run: Path, about: Mapping[str, Any], records: figures.RecordList, trou
         [
             f"<header><h1>{escape(run.name)}</h1>",
             sentence(" · ".join(fact for fact in facts if fact)),
-            sentence(trouble or _state(records)),
+            sentence(said),
             numbers(_key_numbers(data, records) | _bits(run)),
             "</header>",
         ]
@@ -141,11 +140,14 @@ def _key_numbers(data: Mapping[str, Any], records: figures.RecordList) -> dict[s
 
 def _bits(run: Path) -> dict[str, str]:
     """What `ebbtide bits` found last."""
+    file = run / "bits.json"
+    if not file.is_file():
+        return {}
     try:
-        found = json.loads((run / "bits.json").read_bytes())
+        found = read_json(file)
         return {f"bits a dimension ({found['split']})": f"{found['bits']:.3f} ± {found['noise_error']:.3f}"}
     except DAMAGED:
-        return {}
+        return {"bits a dimension": "bits.json is damaged"}
 
 
 def _samples(run: Path, records: figures.RecordList) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ebbtide.evaluation.page import DAMAGED, section, sentence, table
+from ebbtide.evaluation.page import section_of, sentence, table
 from ebbtide.evaluation.quality import words_of
 
 LIKENESS = {"psnr": "PSNR, dB", "ssim": "SSIM", "frechet": "Fréchet distance"}
@@ -32,10 +31,9 @@ def told(found: Mapping[str, Any]) -> str:
 
 def restoration_section(run: Path) -> str:
     """The table; nothing where no restoration was measured."""
-    try:
-        found = json.loads((run / "restoration.json").read_bytes())
-        shown = {row[0]: dict(zip(LIKENESS.values(), row[1:], strict=True)) for row in likeness_rows(found)}
-        said = told(found)
-    except DAMAGED:
-        return ""
-    return section("Restoring", sentence(said), table(shown))
+    return section_of(run / "restoration.json", "Restoring", _restoration)
+
+
+def _restoration(found: Mapping[str, Any]) -> list[str]:
+    shown = {row[0]: dict(zip(LIKENESS.values(), row[1:], strict=True)) for row in likeness_rows(found)}
+    return [sentence(told(found)), table(shown)]

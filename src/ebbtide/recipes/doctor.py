@@ -25,7 +25,7 @@ from ebbtide.doctor.samples import check_more_steps, check_samples
 from ebbtide.doctor.schedule import check_end, check_steps
 from ebbtide.doctor.weights import check_weights, standing
 from ebbtide.errors import EbbtideError, require
-from ebbtide.evaluation.records import read_records
+from ebbtide.evaluation.records import Diary, read_diary
 from ebbtide.guidance import bare
 from ebbtide.levels import STEP_KINDS, KindName
 from ebbtide.recipes.build import build_data, build_grid, build_schedule
@@ -82,8 +82,10 @@ def examine_recipe(recipe: Recipe) -> Iterator[Finding]:
 def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     """All of it; the errors by level come among the findings, for the picture."""
     training = run.recipe.training
-    records = read_records(run.metrics) if run.metrics.is_file() else []
-    yield from check_records(records, training.optimizer, training.rate)
+    diary = read_diary(run.metrics) if run.metrics.is_file() else Diary([])
+    if diary.damaged:
+        yield note("training: records", diary.trouble)
+    yield from check_records(diary.records, training.optimizer, training.rate)
     train, held_out, trouble = _loaded(run.recipe.data, run)
     yield from trouble
     if train is not None:
