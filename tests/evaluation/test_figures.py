@@ -110,6 +110,22 @@ def test_a_bar_is_left_out_where_there_is_none():
     assert np.isnan(found["best constant"]).tolist() == [False, True, False]
 
 
+def test_the_axis_is_that_of_the_losses_and_bars_far_away_are_arrows():
+    """As where 150 pictures are known by heart: the linear bar is next to nothing, the constant's is out of sight."""
+    record = levels(2, [0.3, 0.1, 0.2]) | {"constant": [1e7, 0.5, 50.0], "linear": [1e-6, 0.05, 1e-4]}
+    axes = figures.levels_figure([record]).axes[0]
+    low, high = axes.get_ylim()
+    assert 0.1 / 5 < low < 0.05
+    assert 0.5 < high < 5 * 0.3
+    arrows = {line.get_marker(): sorted(line.get_xdata()) for line in axes.lines}
+    edges = record["edges"]
+    assert set(arrows) == {"^", "v"}
+    for at in arrows.values():
+        assert [edges[0] < at[0] < edges[1], edges[2] < at[1] < edges[3]] == [True, True]
+    without = figures.levels_figure([record | {"constant": [0.3, 0.4, 0.5], "linear": [0.1, 0.1, 0.1]}])
+    assert len(without.axes[0].lines) == 0
+
+
 def test_rate_and_speed_share_a_figure_and_either_may_be_missing():
     both = figures.rate_figure([update(1, rate=1e-3, images_per_second=100.0), update(2, rate=1e-4)])
     assert len(both.axes) == 2

@@ -276,16 +276,16 @@ def test_a_restoration_is_a_table_without_what_could_not_be_measured(tmp_path):
     assert html.count("9.50 ± 0.10") == html.count("11.50 ± 0.10") == 1
 
 
-def test_a_diagnosis_lists_what_is_not_fine_and_counts_the_rest(tmp_path):
+def test_a_diagnosis_lists_what_is_not_fine_and_counts_faults_and_notes_apart(tmp_path):
     html = shown(tmp_path, "doctor.json", diagnosis_section, diagnosis())
-    assert "2 of 4 checks found nothing wrong" in html
+    assert "1 of 4 checks found something wrong, 1 worth a note." in html
     assert re.findall(r"<b>(.*?)</b><span>(.*?)</span>", html) == [
         ("wrong", "data: 0: text 0"),
         ("note", "data: 1: text 1"),
     ]
     well = {"findings": diagnosis()["findings"][2:]}
     html = shown(tmp_path, "doctor.json", diagnosis_section, well)
-    assert "2 of 2 checks found nothing wrong" in html
+    assert "nothing is wrong: 2 checks." in html
     assert "<li>" not in html
 
 

@@ -16,7 +16,7 @@ from ebbtide.doctor.finding import Finding, in_order
 from ebbtide.doctor.levels import Errors
 from ebbtide.doctor.network import Levels
 from ebbtide.errors import require
-from ebbtide.evaluation.diagnosis import errors_figure
+from ebbtide.evaluation.diagnosis import count_in_words, errors_figure
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.files import write_atomically
 from ebbtide.json_files import write_json
@@ -64,13 +64,11 @@ def doctor(arguments: Sequence[str]) -> int:
     if run is not None:
         _write(run, findings, levels)
     causes = list(dict.fromkeys(finding.cause for finding in bad if finding.cause))
+    said = count_in_words([finding.verdict for finding in findings])
     if not bad:
-        screen.print(f"[green]nothing is wrong[/]: {len(findings)} checks")
+        screen.print(f"[green]{said}[/]")
         return 0
-    screen.print(
-        f"[red]{len(bad)} of {len(findings)} checks found something wrong[/]"
-        + (f"; the likely cause: {escape('; '.join(causes))}" if causes else "")
-    )
+    screen.print(f"[red]{said}[/]" + (f"; the likely cause: {escape('; '.join(causes))}" if causes else ""))
     return 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -52,6 +52,15 @@ def errors_figure(found: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def count_in_words(verdicts: Sequence[str]) -> str:
+    """How many checks there were and how many found a fault; a note is none. The command and the report say the same."""
+    bad, notes = verdicts.count("wrong"), verdicts.count("note")
+    worth = f", {notes} worth a note" if notes else ""
+    if bad:
+        return f"{bad} of {len(verdicts)} checks found something wrong{worth}"
+    return f"nothing is wrong: {len(verdicts)} checks{worth}"
+
+
 def diagnosis_section(run: Path) -> str:
     """The findings that are not fine, and the picture; nothing where the doctor was not asked."""
     return section_of(run / "doctor.json", "Doctor", partial(_diagnosis, run))
@@ -65,8 +74,7 @@ def _diagnosis(run: Path, found: Mapping[str, Any]) -> list[str]:
         for one in told
         if one["verdict"] != "fine"
     ]
-    fine = sum(one["verdict"] == "fine" for one in findings)
-    said = f"<p>{fine} of {len(findings)} checks found nothing wrong.</p>"
+    said = f"<p>{count_in_words([one['verdict'] for one in findings])}.</p>"
     listed = '<ol class="events">' + "\n".join(lines) + "</ol>" if lines else ""
     alt = "Error at each noise level against the best linear denoiser"
     return [said, listed, picture(run / "pictures" / "doctor.png", alt, kind="chart") or ""]

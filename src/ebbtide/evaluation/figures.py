@@ -23,6 +23,11 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, FAINT = "#333333", "#DDDDDD"
 WIDTH, HEIGHT = 5.4, 3.3  # inches; narrow, so that the words stay readable on a phone
 LONGEST_CURVE = 4000  # points drawn of a raw curve
+REACH = 3.0  # times beyond the losses that a bar may stretch the axis
+BARS: dict[str, tuple[str, Any, float]] = {  # its label, its line, and where in a bin its arrows stand
+    "constant": ("best constant", (0, (1, 2)), 1 / 3),
+    "linear": ("best linear denoiser", (0, (4, 2)), 2 / 3),
+}
 
 
 def is_number(value: Any) -> bool:
@@ -75,6 +80,8 @@ def loss_figure(records: RecordList) -> "Figure":
 def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
     """Mean loss in each bin of t: the last "levels" record strong, up to `earlier` ones before it fainter.
 
+    The axis is that of the losses: bars of the best constant and linear denoiser that lie far away are arrows at the rim.
+
     Raises EbbtideError where no such record can be drawn.
     """
     drawable = [record for record in records if record["kind"] == "levels" and _is_levels(record)]
@@ -96,18 +103,57 @@ def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
             linestyle="-" if final else styles[index % len(styles)],
             label=f"step {record['step']:,}",
         )
-    for name, label in (("constant", "best constant"), ("linear", "best linear denoiser")):
-        bar = last.get(name)
-        if isinstance(bar, list) and len(bar) == len(last["loss"]) and all(map(is_number, bar)) and any(bar):
-            style = (0, (1, 2)) if name == "constant" else (0, (4, 2))
-            edges = np.array(last["edges"], dtype=float)
-            heights = np.array([value or np.nan for value in bar], dtype=float)  # 0: there is no bar
-            axes.stairs(heights, edges, baseline=None, color=INK, linewidth=1.0, linestyle=style, label=label)
-    values = [value for record in chosen for value in record["loss"] if is_number(value)]
-    _scale(axes, np.array(values), np.array(values))
+    losses = np.array([value for record in chosen for value in record["loss"] if is_number(value)], dtype=float)
+    edges = np.array(last["edges"], dtype=float)
+    bars = {name: np.array([value or np.nan for value in last[name]], dtype=float) for name in BARS if _has(last, name)}
+    shown = _window(axes, losses, list(bars.values()))
+    for name, heights in bars.items():
+        label, style, share = BARS[name]
+        axes.stairs(heights, edges, baseline=None, color=INK, linewidth=1.0, linestyle=style, label=label)
+        _point_beyond(axes, edges, heights, shown, share)
     axes.set(xlabel="noise level t  (0: data, 1: noise)", ylabel="mean loss (older batches fade)")
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
+
+
+def _has(record: Mapping[str, Any], name: str) -> bool:
+    """Whether the bar is on record, a number a bin, and anything but 0 (there is none) everywhere."""
+    bar = record.get(name)
+    return isinstance(bar, list) and len(bar) == len(record["loss"]) and all(map(is_number, bar)) and any(bar)
+
+
+def _window(axes: "Axes", losses: np.ndarray, bars: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Set the y axis to the losses, and to bars as far as `REACH` times beyond them; lowest and highest shown."""
+    low, high = float(losses.min()), float(losses.max())
+    if low <= 0:
+        margin = 0.05 * ((high - low) or abs(high) or 1.0)
+        axes.set_ylim(low - margin, high + margin)
+        return low - margin, high + margin
+    near = np.concatenate([losses, *(np.clip(bar[bar > 0], low / REACH, REACH * high) for bar in bars)])
+    _scale(axes, near, near)
+    margin = 1.1 if axes.get_yscale() == "log" else 1.05
+    low, high = float(near.min()) / margin, float(near.max()) * margin
+    axes.set_ylim(low, high)
+    return low, high
+
+
+def _point_beyond(
+    axes: "Axes", edges: np.ndarray, heights: np.ndarray, shown: tuple[float, float], share: float
+) -> None:
+    """Arrows at the rim where a bar lies beyond what is shown, at this share of a bin."""
+    middles = edges[:-1] + share * np.diff(edges)
+    for beyond, rim, marker in ((heights > shown[1], 1.0, "^"), (heights < shown[0], 0.0, "v")):
+        if beyond.any():
+            at = np.full(int(beyond.sum()), rim)
+            axes.plot(
+                middles[beyond],
+                at,
+                marker,
+                color=INK,
+                markersize=4,
+                transform=axes.get_xaxis_transform(),
+                clip_on=False,
+            )
 
 
 def rate_figure(records: RecordList) -> "Figure":
