@@ -376,7 +376,7 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_recipe_is_refused(run):
     assert "no checkpoint" in refusal("doctor", run, *QUICK)
     assert everything_in(run) == before
     (run / "recipe.json").write_text("{")
-    assert "is damaged" in refusal("doctor", run, *QUICK)
+    assert "or damaged" in refusal("doctor", run, *QUICK)
 
 
 def test_the_help_says_what_is_looked_at_and_what_the_exit_code_means():

@@ -10,7 +10,7 @@ from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import load
 from ebbtide.denoisers.wiener import LinearDenoiser
-from ebbtide.doctor.watch import SEEN, WARM_UP, LevelWatch, LossWatch
+from ebbtide.doctor.watch import FROM, LOOKS, SEEN, WARM_UP, LevelWatch, LossWatch
 from ebbtide.levels import convert
 from ebbtide.objectives import BoundWeight, DenoisingObjective
 from ebbtide.schedules import discretised, linear_schedule, table
@@ -143,6 +143,8 @@ def test_a_weight_of_the_loss_is_one_of_the_bars():
 
 
 CONSTANT, LINEAR = [1.0] * BINS, [0.5] * BINS
+MIDDLE, END = 0.5, 1.0
+"""Of a run."""
 
 
 def bins_of(losses, count=SEEN):
@@ -155,40 +157,52 @@ def with_level(index, loss, others=0.3):
 
 def test_a_level_no_better_than_the_constant_is_told_once_with_its_times():
     watch = LevelWatch(CONSTANT, LINEAR)
-    text = watch.look(with_level(3, 2.0), ended=False)
+    assert [watch.look(with_level(3, 2.0), MIDDLE) for _ in range(LOOKS - 1)] == [None] * (LOOKS - 1)
+    text = watch.look(with_level(3, 2.0), MIDDLE)
     assert "at 1 of 20 noise levels (t from 0.15 to 0.20)" in text
     assert "guessing the mean" in text
     assert "up to 2 times" in text
-    assert watch.look(with_level(3, 2.0), ended=False) is None
+    assert watch.look(with_level(3, 2.0), MIDDLE) is None
+
+
+def test_a_run_that_has_hardly_begun_and_levels_that_get_better_are_not_frightened_for():
+    """Seconds after the start any network is no better than a guess at some level."""
+    watch = LevelWatch(CONSTANT, LINEAR)
+    assert [watch.look(bins_of([5.0] * BINS), 0.99 * FROM) for _ in range(9)] == [None] * 9
+    # another level each time: chance, or learning under way
+    assert [watch.look(with_level(index, 2.0), MIDDLE) for index in range(9)] == [None] * 9
+
+
+def test_what_is_true_at_the_end_is_told_at_the_end_whatever_was_seen_before():
+    assert "guessing the mean" in LevelWatch(CONSTANT, LINEAR).look(with_level(3, 2.0), END)
 
 
 def test_the_linear_bar_is_held_only_when_the_run_has_ended():
     watch = LevelWatch(CONSTANT, LINEAR)
     between = with_level(19, 0.7)
-    assert watch.look(between, ended=False) is None
-    text = watch.look(between, ended=True)
+    assert [watch.look(between, MIDDLE) for _ in range(9)] == [None] * 9
+    text = watch.look(between, END)
     assert "t from 0.95 to 1.00" in text
     assert "the best linear denoiser" in text
 
 
-@pytest.mark.parametrize("ended", [True, False])
-def test_of_levels_that_are_better_or_hardly_seen_nothing_is_said(ended):
-    assert LevelWatch(CONSTANT, LINEAR).look(with_level(0, 0.4), ended) is None
-    assert LevelWatch(CONSTANT, LINEAR).look(bins_of([9.0] * BINS, SEEN - 1), ended) is None
-    assert LevelWatch(CONSTANT, LINEAR).look(LevelBins(), ended) is None
+@pytest.mark.parametrize("bins", [with_level(0, 0.4), bins_of([9.0] * BINS, SEEN - 1), LevelBins()])
+def test_of_levels_that_are_better_or_hardly_seen_nothing_is_said(bins):
+    watch = LevelWatch(CONSTANT, LINEAR)
+    assert [watch.look(bins, progress) for progress in (*[MIDDLE] * LOOKS, END)] == [None] * (LOOKS + 1)
 
 
 def test_what_was_said_of_the_constant_does_not_silence_the_linear_bar():
     watch = LevelWatch(CONSTANT, LINEAR)
-    assert "guessing the mean" in watch.look(with_level(5, 3.0), ended=False)
-    assert "the best linear denoiser" in watch.look(with_level(5, 3.0), ended=True)
+    assert "guessing the mean" in [watch.look(with_level(5, 3.0), MIDDLE) for _ in range(LOOKS)][-1]
+    assert "the best linear denoiser" in watch.look(with_level(5, 3.0), END)
 
 
 def test_of_examples_that_are_all_the_same_there_is_no_bar():
     linear = LinearDenoiser.of([load("dots").batch(range(20)).x0], CORRUPTION)
     watch = LevelWatch.of(DenoisingObjective(corruption=CORRUPTION, predicts="v"), linear)
     assert watch.record() == {"constant": [0.0] * BINS, "linear": [0.0] * BINS}
-    assert watch.look(bins_of([1.0] * BINS), ended=True) is None
+    assert watch.look(bins_of([1.0] * BINS), END) is None
 
 
 def test_a_table_of_one_step_has_bars():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float64
@@ -26,6 +26,10 @@ WORSE = 1.1
 """Times the loss of the best constant, or at the end of the best linear denoiser."""
 SEEN = 500
 """Examples of a level without which nothing is said about it."""
+FROM = 0.25
+"""Share of the run before which nothing is said of levels: there is no learning without a beginning."""
+LOOKS = 3
+"""Looks in a row, each over newer examples, that must find a level bad before it is told while training goes on."""
 
 
 @dataclass
@@ -65,6 +69,7 @@ class LevelWatch:
     constant: list[float]
     linear: list[float]
     said: set[str] = field(default_factory=set)
+    in_a_row: list[int] = field(default_factory=lambda: [0] * BINS)
 
     @classmethod
     def of(cls, objective: DenoisingObjective, linear: LinearDenoiser, points: int = 64) -> LevelWatch:
@@ -83,25 +88,41 @@ class LevelWatch:
         """For the record of losses by level."""
         return {"constant": self.constant, "linear": self.linear}
 
-    def look(self, bins: LevelBins, ended: bool) -> str | None:
-        """A sentence where a level is no better than without a network; the linear denoiser is the bar at the end."""
-        for name, bar, words in (
-            ("constant", self.constant, "guessing the mean of the data"),
-            *((("linear", self.linear, "the best linear denoiser"),) if ended else ()),
-        ):
-            bad = [
-                index
-                for index, (loss, count) in enumerate(zip(bins.losses, bins.counts, strict=True))
-                if count >= SEEN and bar[index] > 0 and loss > WORSE * bar[index]
-            ]
-            if bad and name not in self.said:
-                self.said.add(name)
-                worst = max(bins.losses[index] / bar[index] for index in bad)
-                return (
-                    f"at {len(bad)} of {BINS} noise levels (t from {bad[0] / BINS:.2f} to {(bad[-1] + 1) / BINS:.2f}) "
-                    f"the network is no better than {words} (loss up to {worst:.2g} times as large)"
-                )
-        return None
+    def look(self, bins: LevelBins, progress: float) -> str | None:
+        """A sentence where a level is no better than without a network. progress: share of the run that is behind.
+
+        On the way only a constant is the bar, and only levels count that `LOOKS` looks in a row have found no better;
+        at the end what is found then is told, of the linear denoiser too.
+        """
+        if progress < FROM:
+            return None
+        guessing = self._no_better(bins, self.constant)
+        self.in_a_row = [count + 1 if index in guessing else 0 for index, count in enumerate(self.in_a_row)]
+        if progress < 1:
+            lasting = [index for index in guessing if self.in_a_row[index] >= LOOKS]
+            return self._told(bins, lasting, "constant")
+        return self._told(bins, guessing, "constant") or self._told(bins, self._no_better(bins, self.linear), "linear")
+
+    def _no_better(self, bins: LevelBins, bar: list[float]) -> list[int]:
+        """The levels that were seen often enough, have a bar and lie above it."""
+        return [
+            index
+            for index, (loss, count) in enumerate(zip(bins.losses, bins.counts, strict=True))
+            if count >= SEEN and bar[index] > 0 and loss > WORSE * bar[index]
+        ]
+
+    def _told(self, bins: LevelBins, bad: list[int], name: Literal["constant", "linear"]) -> str | None:
+        """Once of each bar."""
+        if not bad or name in self.said:
+            return None
+        self.said.add(name)
+        bar = self.constant if name == "constant" else self.linear
+        words = "guessing the mean of the data" if name == "constant" else "the best linear denoiser"
+        worst = max(bins.losses[index] / bar[index] for index in bad)
+        return (
+            f"at {len(bad)} of {BINS} noise levels (t from {bad[0] / BINS:.2f} to {(bad[-1] + 1) / BINS:.2f}) "
+            f"the network is no better than {words} (loss up to {worst:.2g} times as large)"
+        )
 
 
 def _times_of_bin(schedule: Schedule, index: int, points: int) -> Float64[Tensor, " times"]:

@@ -53,7 +53,7 @@ def errors_figure(found: Mapping[str, Any]) -> Figure:
 
 
 def count_in_words(verdicts: Sequence[str]) -> str:
-    """How many checks there were and how many found a fault; a note is none. The command and the report say the same."""
+    """How many checks there were and how many found a fault, as command and report say it; a note is none."""
     bad, notes = verdicts.count("wrong"), verdicts.count("note")
     worth = f", {notes} worth a note" if notes else ""
     if bad:

@@ -80,7 +80,7 @@ def loss_figure(records: RecordList) -> "Figure":
 def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
     """Mean loss in each bin of t: the last "levels" record strong, up to `earlier` ones before it fainter.
 
-    The axis is that of the losses: bars of the best constant and linear denoiser that lie far away are arrows at the rim.
+    The axis is that of the losses: the best constant's and linear denoiser's, where far away, are arrows at the rim.
 
     Raises EbbtideError where no such record can be drawn.
     """

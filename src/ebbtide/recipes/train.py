@@ -282,7 +282,7 @@ class _Session:
             board.add_picture(self.board, path, step)
         self.shown_at = time.monotonic()
         self.showing_took = self.shown_at - begun
-        return bars.look(self.trainee.bins, update.progress >= 1) if bars else None
+        return bars.look(self.trainee.bins, update.progress) if bars else None
 
     def _bars(self) -> LevelWatch | None:
         """What losses by level are held against, made when it is first asked for; None where it is not known."""
