@@ -54,7 +54,7 @@ def test_a_seed_names_a_start_in_any_batch():
 
 def test_a_file_keeps_it_whole():
     start = fit_start(two_colours(500))
-    again = Start.of(load(save(start.tensors())))
+    again = Start.of(load(save(start.tensors())), 16)
     assert torch.equal(again.draw((4, 1, 4, 4), seeded(0)), start.draw((4, 1, 4, 4), seeded(0)))
 
 
@@ -62,8 +62,6 @@ def test_wrong_input_is_refused():
     start = fit_start(two_colours(100))
     with pytest.raises(EbbtideError, match="samples of 9 numbers"):
         start.draw((1, 1, 3, 3), seeded(0))
-    with pytest.raises(EbbtideError, match="lacks weights"):
-        Start.of({name: value for name, value in start.tensors().items() if name != "weights"})
     for options, said in (({"components": 0}, "components=0"), ({"spread": -1.0}, "spread=-1.0")):
         with pytest.raises(EbbtideError, match=said):
             fit_start(two_colours(10), **options)
@@ -78,3 +76,29 @@ def test_large_pictures_take_no_more_memory_than_small_ones():
     start = fit_start(x1, spread=0.0)
     assert start.basis.shape == (3, 3 * 96 * 96)
     assert start.draw((2, 3, 96, 96), seeded(0)).var((2, 3)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", Start.__dataclass_fields__)
+def test_tensors_that_are_no_start_are_refused_by_name(name):
+    """Whichever is missing, of another type or shape, or not finite: bytes that are read as something else."""
+    good = fit_start(two_colours(100)).tensors()
+    value = good[name]
+    for wrong in (None, value.view(torch.int32), value.double(), value[None], value + float("nan")):
+        tensors = {key: tensor for key, tensor in (good | {name: wrong}).items() if tensor is not None}
+        with pytest.raises(EbbtideError, match=f"its {name} |lacks .*{name}|its (means|cholesky) "):
+            Start.of(tensors, 16)
+
+
+def test_a_start_of_other_examples_or_of_no_law_is_refused():
+    good = fit_start(two_colours(100)).tensors()
+    spread = torch.tensor(-1.0)
+    for tensors, numbers, said in (
+        (good, 9, "its basis is float32 .*, expected float32 "),
+        (good | {"weights": 3 * good["weights"]}, 16, "its weights sum to 3"),
+        (good | {"weights": good["weights"] - 1}, 16, "its weights sum to "),
+        (good | {"spread": spread}, 16, "its spread is -1"),
+        (good | {"more": spread}, 16, "has also more"),
+        ({}, 16, "lacks basis, centre, cholesky"),
+    ):
+        with pytest.raises(EbbtideError, match=said):
+            Start.of(tensors, numbers)

@@ -13,7 +13,7 @@ from ebbtide.recipes.corruptions import CORRUPTIONS, build_corruption, build_deg
 from ebbtide.recipes.recipe import CorruptionRecipe, ObjectiveRecipe, Recipe
 from ebbtide.recipes.run import START, open_run
 from parts import noise, seeded
-from trials import cold_run
+from trials import cold_run, everything_in, relabelled, small, trained
 
 SHAPE, LIMITS = (1, 12, 12), (-0.5, 2.0)
 X0 = LIMITS[0] + 2.5 * noise(3, *SHAPE, dtype=torch.float32).sigmoid()
@@ -62,6 +62,13 @@ def test_a_damaged_start_is_told(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(cold_run("cold-blur"), run)
     assert open_run(run).start() is not None
+    relabelled(run / START, "I32")
+    before = everything_in(run)
+    with pytest.raises(EbbtideError, match=r"start\.safetensors is damaged \(its .* is int32"):
+        open_run(run).denoiser()
+    with pytest.raises(EbbtideError, match=r"start\.safetensors is damaged"):
+        trained(small("cold-blur", steps=7), run, resume=True)
+    assert everything_in(run) == before
     (run / START).write_bytes(b"nonsense")
     with pytest.raises(EbbtideError, match=r"start\.safetensors is damaged"):
         open_run(run).start()

@@ -25,7 +25,7 @@ from ebbtide.recipes.pixels import decoder_file, find_decoder, train_decoder
 from ebbtide.recipes.run import DataFacts, Run, open_run
 from ebbtide.schedules import FunctionSchedule
 from parts import SIGMAS
-from trials import grey_run, point_run, small, table_run, trained
+from trials import grey_run, point_run, relabelled, small, table_run, trained
 
 LINE = GaussianCorruption(FunctionSchedule(lambda t: 12 - 38 * t))
 
@@ -202,6 +202,10 @@ def test_a_damaged_one_is_not_found(tmp_path, quick):
     for content in (b"", whole[: len(whole) // 2], b"\x00" * 100):
         file.write_bytes(content)
         assert find_decoder(asked.run, asked.ladder.first) is None
+    file.write_bytes(whole)
+    assert find_decoder(asked.run, asked.ladder.first) is not None
+    relabelled(file, "I32")
+    assert find_decoder(asked.run, asked.ladder.first) is None
 
 
 def test_it_costs_less_than_bins(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from ebbtide.recipes.features import (
     train_classifier,
     updates_for,
 )
+from trials import relabelled
 
 KINDS = ("labels", "turns")
 
@@ -245,8 +246,9 @@ def test_the_same_data_give_the_same_features_again(cache, kind):
         lambda file: file.write_bytes(file.read_bytes()[:-100]),
         lambda file: save_file({"head.weight": torch.zeros(2, 3)}, file),
         lambda file: save_file({name: value.flatten()[:1] for name, value in load_file(file).items()}, file),
+        lambda file: relabelled(file, "I32"),
     ],
-    ids=["empty", "garbage", "cut", "another network", "other shapes"],
+    ids=["empty", "garbage", "cut", "another network", "other shapes", "other types"],
 )
 def test_a_damaged_file_is_none_and_is_made_anew(cache, damage):
     dataset = shades()

@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ebbtide.errors import EbbtideError, require
+from ebbtide.errors import require
 from ebbtide.randomness import Randomness, normal, uniform
+from ebbtide.tensors import Layout, check_tensors
 
 DIRECTIONS = 64
 """Most directions that are kept."""
@@ -64,15 +65,33 @@ class Start:
         return {name: getattr(self, name).contiguous() for name in _NAMES}
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor]) -> Start:
-        """Back from a file's tensors."""
-        missing = [name for name in _NAMES if name not in tensors]
-        if missing:
-            raise EbbtideError(f"the fitted start lacks {', '.join(missing)}: fit it again by training anew")
+    def of(cls, tensors: Mapping[str, Tensor], numbers: int) -> Start:
+        """Back from a file's tensors, for examples of so many numbers; raises EbbtideError if they are no start."""
+        components, directions = (
+            len(tensors[name]) if name in tensors and tensors[name].ndim else 0 for name in ("weights", "basis")
+        )
+        check_tensors(tensors, _layout(components, directions, numbers))
+        weights, spread = tensors["weights"].double(), float(tensors["spread"])
+        law = bool((weights >= 0).all()) and abs(float(weights.sum()) - 1) < 1e-3
+        require(law, f"its weights sum to {float(weights.sum()):g}, expected none below 0 and 1 in all")
+        require(spread >= 0, f"its spread is {spread:g}, expected at least 0")
         return cls(**{name: tensors[name] for name in _NAMES})
 
 
 _NAMES = tuple(Start.__dataclass_fields__)
+
+
+def _layout(components: int, directions: int, numbers: int) -> Layout:
+    """What a start of so many components in so many directions is made of."""
+    shapes = {
+        "weights": (components,),
+        "means": (components, directions),
+        "cholesky": (components, directions, directions),
+        "basis": (directions, numbers),
+        "centre": (numbers,),
+        "spread": (),
+    }
+    return {name: (torch.float32, shape) for name, shape in shapes.items()}
 
 
 def fit_start(

@@ -21,12 +21,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ebbtide.data import Dataset, ValueRange
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
 from ebbtide.networks.classifier import FEATURES, Classifier
 from ebbtide.objectives import Objective
 from ebbtide.objectives.classes import TURNS, LabelObjective, TurnObjective, turned
 from ebbtide.randomness import generator_of, seed_of
+from ebbtide.tensors import check_tensors, layout_of
 from ebbtide.training import FitSettings, Update, fit
 from ebbtide.training.average import Average
 from ebbtide.training.machine import accelerator_of
@@ -131,9 +132,11 @@ def find_classifier(dataset: Dataset, kind: str) -> ClassifierFeatures | None:
     try:
         with safe_open(str(file), "pt") as content:
             about = content.metadata() or {}
-            network.load_state_dict({name: content.get_tensor(name) for name in content.keys()})  # noqa: SIM118
-    except (SafetensorError, RuntimeError):  # damaged: it is trained anew
+            found = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        check_tensors(found, layout_of(network.state_dict()))
+    except (SafetensorError, OSError, EbbtideError):  # damaged: it is trained anew
         return None
+    network.load_state_dict(found)
     words = "the data's labels" if kind == "labels" else "which way up a picture is"
     right = f"{about.get('right', '?')} right on {about.get('of', 'held-out')} images"
     name = f"a classifier of {words} ({file.stem.split('-')[-1]}, {right})"

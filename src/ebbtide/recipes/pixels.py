@@ -16,11 +16,13 @@ from torch import Tensor
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import GaussianDenoiser
+from ebbtide.errors import EbbtideError
 from ebbtide.files import write_atomically
 from ebbtide.networks import PixelDecoder
 from ebbtide.objectives.pixels import PixelObjective
 from ebbtide.randomness import seed_of
 from ebbtide.recipes.run import Run
+from ebbtide.tensors import check_tensors, layout_of
 from ebbtide.training import FitSettings, Update, checkpoints, fit
 from ebbtide.training.average import Average
 from ebbtide.training.machine import accelerator_of
@@ -46,9 +48,11 @@ def find_decoder(run: Run, first: float) -> PixelDecoder | None:
         with safe_open(str(file), "pt") as content:
             if (content.metadata() or {}).get("made for") != _made_for(run, first):
                 return None
-            network.load_state_dict({name: content.get_tensor(name) for name in content.keys()})  # noqa: SIM118
-    except (SafetensorError, RuntimeError):  # damaged, or of another architecture: it is trained anew
+            found = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        check_tensors(found, layout_of(network.state_dict()))
+    except (SafetensorError, OSError, EbbtideError):  # damaged, or of another architecture: it is trained anew
         return None
+    network.load_state_dict(found)
     return network.eval()
 
 

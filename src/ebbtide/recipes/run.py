@@ -166,9 +166,12 @@ class Run:
         if not file.is_file():
             return None
         try:
-            return Start.of(load_file(file))
-        except SafetensorError as error:
-            raise EbbtideError(f"{file} is damaged ({error}): restore it, or train again") from None
+            return Start.of(load_file(file), prod(self.data.event_shape))
+        except (SafetensorError, OSError, EbbtideError) as error:
+            raise EbbtideError(
+                f"{file} is damaged ({error}): restore it, or delete it and go on with `ebbtide train {self.path} "
+                "--resume`, which fits it again"
+            ) from None
 
     def write_start(self, start: Start) -> None:
         """Keep where sampling begins."""

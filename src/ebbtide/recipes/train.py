@@ -83,12 +83,13 @@ def train(
         notes.append(Note(why_not, trouble=True))
     if resume:
         notes.append(_resume(run, trainee))
+    start = run.start() if resume else None
     with clear_disk_errors(out):
         if accelerator.is_main_process:
             # what was written after the checkpoint, or without one, is taken back
             keep_until(run.metrics, trainee.counters.step or -1)
             run.write()
-            if isinstance(objective.corruption, ColdCorruption) and not (resume and run.start()):
+            if isinstance(objective.corruption, ColdCorruption) and start is None:
                 run.write_start(fitted_start(objective.corruption, dataset))
         yield from notes
         yield from _Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
