@@ -61,6 +61,14 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_never_stopped(tmp_pa
     assert [step for step, _ in updates(tmp_path / "cut")] == list(range(1, 15))
 
 
+def test_what_is_otherwise_after_a_resume_is_told(tmp_path):
+    trained(QUICK(steps=2), tmp_path / "run")
+    told = notes(trained(QUICK(steps=3, batch=8, clip=0.5), tmp_path / "run", resume=True))
+    assert "from here on with batch 8 instead of 16, clip 0.5 instead of 1.0" in told
+    told = notes(trained(QUICK(steps=4, batch=8, clip=0.5), tmp_path / "run", resume=True))
+    assert not any("from here on" in note for note in told)
+
+
 def test_what_was_done_after_the_last_checkpoint_is_taken_back(tmp_path):
     """The loop is left where it stands, as a kill would, two updates after a checkpoint."""
     recipe = QUICK(steps=12, checkpoint_steps=4)
@@ -105,6 +113,7 @@ def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path):
         ("schedule", "schedule", {"name": "sigmoid"}),
         ("objective", "objective", {"predicts": "x0"}),
         ("seed", "training", {"seed": 1}),
+        ("optimizer", "training", {"optimizer": "muon"}),
     ],
 )
 def test_another_model_or_other_data_cannot_take_a_run_over(tmp_path, monkeypatch, what, section, change):

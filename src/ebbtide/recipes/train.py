@@ -31,6 +31,8 @@ from ebbtide.training import Trainee, Update, checkpoints, fit
 from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
 from ebbtide.training.state import GROUPS
 
+HOW = ("batch", "accumulate", "rate", "weight_decay", "warmup", "decay", "clip", "half_life", "precision")
+"""Fields of training that a resume may change; the run is then no longer the one that never stopped."""
 WATCHED_EXAMPLES, WATCHED_NUMBERS = 5000, 1024
 """Examples, and numbers each, up to which the covariance is taken whole for the bars that losses are held against."""
 
@@ -82,7 +84,7 @@ def train(
     if why_not:
         notes.append(Note(why_not, trouble=True))
     if resume:
-        notes.append(_resume(run, trainee))
+        notes += _resume(run, trainee)
     start = run.start() if resume else None
     with clear_disk_errors(out):
         if accelerator.is_main_process:
@@ -113,7 +115,7 @@ def _difference(old: Any, new: Any) -> str:
     return " and ".join(f"had {name} {getattr(old, name)}, now {getattr(new, name)}" for name in names)
 
 
-def _resume(run: Run, trainee: Trainee) -> Note:
+def _resume(run: Run, trainee: Trainee) -> list[Note]:
     """Load the newest checkpoint; the data and network must be those it was made with."""
     before = open_run(run.path)
     for what, old, new in (
@@ -126,13 +128,17 @@ def _resume(run: Run, trainee: Trainee) -> Note:
         ("schedule", before.recipe.schedule, run.recipe.schedule),
         ("objective", before.recipe.objective, run.recipe.objective),
         ("seed", before.recipe.training.seed, run.recipe.training.seed),
+        ("optimizer", before.recipe.training.optimizer, run.recipe.training.optimizer),
     ):
         require(old == new, f"cannot resume {run.path}: its {what} {_difference(old, new)}")
     if not checkpoints.everything(run.checkpoints):
-        return Note("no checkpoint was made yet: starting from the beginning")
+        return [Note("no checkpoint was made yet: starting from the beginning")]
     path = checkpoints.latest(run.checkpoints)
     trainee.restore(checkpoints.load(path, GROUPS))
-    return Note(f"resumed from step {trainee.counters.step}")
+    was, now = before.recipe.training, run.recipe.training
+    changed = [name for name in HOW if getattr(was, name) != getattr(now, name)]
+    told = ", ".join(f"{name} {getattr(now, name)} instead of {getattr(was, name)}" for name in changed)
+    return [Note(f"resumed from step {trainee.counters.step}"), *([Note(f"from here on with {told}")] if told else [])]
 
 
 def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee) -> list[Note]:
