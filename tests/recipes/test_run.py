@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ebbtide.data import Dataset, load
 from ebbtide.errors import EbbtideError
 from ebbtide.recipes.as_json import FORMAT
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.run import DataFacts, Run, open_run, with_sampling
+from ebbtide.training import checkpoints
 from trials import colour_run, grey_run, last, pictures, point_run, small, trained
 
 
@@ -150,3 +152,50 @@ def test_a_checkpoint_of_another_network_is_refused(copied):
     other = replace(run.recipe, network=replace(run.recipe.network, width=32))
     with pytest.raises(EbbtideError, match="do not fit"):
         replace(run, recipe=other).denoiser()
+
+
+@pytest.mark.parametrize("weights", ["average", "network"])
+def test_weights_that_are_not_finite_are_refused_by_their_file(copied, weights):
+    file = checkpoints.latest(copied / "checkpoints") / f"{weights}.safetensors"
+    tensors = load_file(file)
+    save_file({name: value * float("nan") for name, value in tensors.items()}, file)
+    with pytest.raises(EbbtideError, match="NaN") as raised:
+        open_run(copied).denoiser(weights=weights)
+    assert str(file) in str(raised.value)
+    open_run(copied).denoiser(weights=weights, finite=False)
+
+
+def test_checkpoints_are_those_named_by_a_step_the_largest_last(copied):
+    found = checkpoints.latest(copied / "checkpoints")
+    for name in ("step-", "step-x", "step-٣", "step-" + "9" * 40):
+        shutil.copytree(found, found.with_name(name))
+    shutil.copytree(found, found.with_name("step-100000000"))
+    assert [path.name for path in checkpoints.everything(found.parent)] == [found.name, "step-100000000"]
+
+
+FACTS = [
+    ("event_shape", []),
+    ("event_shape", [2, 2]),
+    ("event_shape", [2.0]),
+    ("event_shape", [0]),
+    ("event_shape", [10**12]),
+    ("event_shape", [2, 8, 8]),
+    ("event_shape", "2"),
+    ("classes", [1]),
+    ("classes", "ab"),
+    ("examples", 0),
+    ("examples", "many"),
+    ("range", [0.0]),
+    ("range", [0.0, None]),
+    ("name", None),
+    ("more", 1),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FACTS)
+def test_facts_about_data_that_cannot_be_are_refused(copied, name, value):
+    edited(copied, data=json.loads((copied / "recipe.json").read_text())["data"] | {name: value})
+    with pytest.raises(EbbtideError, match="damaged") as raised:
+        open_run(copied)
+    assert str(copied / "recipe.json") in str(raised.value)
+    assert name in str(raised.value)

@@ -91,8 +91,9 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     if train is not None:
         yield from check_data(train, held_out)
         yield from _schedule(run.recipe, train)
-    average = bare(run.denoiser(settings.device))  # weights that do not fit the recipe are refused here
-    network = bare(run.denoiser(settings.device, "network"))
+    # weights that do not fit the recipe are refused here; those that are NaN are a finding
+    average = bare(run.denoiser(settings.device, finite=False))
+    network = bare(run.denoiser(settings.device, "network", finite=False))
     loaded = checkpoints.load(checkpoints.latest(run.checkpoints), ("network", "average"))
     first = run.network().state_dict()
     weights = list(check_weights(first, loaded.tensors["network"], loaded.tensors["average"]))

@@ -16,7 +16,6 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from ebbtide.networks.classifier import FEATURES, Classifier
 from ebbtide.objectives import Objective
 from ebbtide.objectives.classes import TURNS, LabelObjective, TurnObjective, turned
 from ebbtide.randomness import generator_of, seed_of
-from ebbtide.tensors import check_tensors, layout_of
+from ebbtide.tensors import check_tensors, layout_of, read_tensors
 from ebbtide.training import FitSettings, Update, fit
 from ebbtide.training.average import Average
 from ebbtide.training.machine import accelerator_of
@@ -130,13 +129,11 @@ def find_classifier(dataset: Dataset, kind: str) -> ClassifierFeatures | None:
         return None
     network = _new(dataset, kind)
     try:
-        with safe_open(str(file), "pt") as content:
-            about = content.metadata() or {}
-            found = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        check_tensors(found, layout_of(network.state_dict()))
-    except (SafetensorError, OSError, EbbtideError):  # damaged: it is trained anew
+        weights, about = read_tensors(file)
+        check_tensors(weights, layout_of(network.state_dict()))
+    except EbbtideError:  # damaged: it is trained anew
         return None
-    network.load_state_dict(found)
+    network.load_state_dict(weights)
     words = "the data's labels" if kind == "labels" else "which way up a picture is"
     right = f"{about.get('right', '?')} right on {about.get('of', 'held-out')} images"
     name = f"a classifier of {words} ({file.stem.split('-')[-1]}, {right})"

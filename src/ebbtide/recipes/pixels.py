@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from ebbtide.networks import PixelDecoder
 from ebbtide.objectives.pixels import PixelObjective
 from ebbtide.randomness import seed_of
 from ebbtide.recipes.run import Run
-from ebbtide.tensors import check_tensors, layout_of
+from ebbtide.tensors import check_tensors, layout_of, read_tensors
 from ebbtide.training import FitSettings, Update, checkpoints, fit
 from ebbtide.training.average import Average
 from ebbtide.training.machine import accelerator_of
@@ -45,14 +44,13 @@ def find_decoder(run: Run, first: float) -> PixelDecoder | None:
         return None
     network = PixelDecoder(run.data.event_shape[0])
     try:
-        with safe_open(str(file), "pt") as content:
-            if (content.metadata() or {}).get("made for") != _made_for(run, first):
-                return None
-            found = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        check_tensors(found, layout_of(network.state_dict()))
-    except (SafetensorError, OSError, EbbtideError):  # damaged, or of another architecture: it is trained anew
+        weights, about = read_tensors(file)
+        check_tensors(weights, layout_of(network.state_dict()))
+    except EbbtideError:  # damaged, or of another architecture: it is trained anew
         return None
-    network.load_state_dict(found)
+    if about.get("made for") != _made_for(run, first):
+        return None
+    network.load_state_dict(weights)
     return network.eval()
 
 

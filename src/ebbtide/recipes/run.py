@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import nn
 
 from ebbtide import __version__
@@ -31,6 +30,7 @@ from ebbtide.recipes.as_json import FORMAT, from_json, to_json
 from ebbtide.recipes.build import build_network, guided, outputs_of
 from ebbtide.recipes.corruptions import objective_of
 from ebbtide.recipes.recipe import Recipe, SamplingRecipe
+from ebbtide.tensors import read_tensors
 from ebbtide.training import checkpoints
 from ebbtide.training.machine import in_precision
 
@@ -121,15 +121,11 @@ class Run:
         outputs = outputs_of(recipe.objective)
         return build_network(recipe.network, data.event_shape, len(data.classes), recipe.training.seed, outputs)
 
-    def denoiser(self, device: torch.device | str = "cpu", weights: Weights = "average") -> Any:
-        """The newest checkpoint as a denoiser, ready to sample from."""
+    def denoiser(self, device: torch.device | str = "cpu", weights: Weights = "average", *, finite: bool = True) -> Any:
+        """The newest checkpoint as a denoiser, ready to sample from. finite: weights that are NaN are refused."""
         checkpoint = checkpoints.load(checkpoints.latest(self.checkpoints), (weights,))
         network = self.network()
-        try:
-            network.load_state_dict(dict(checkpoint.tensors[weights]))
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise EbbtideError(f"the checkpoint's weights do not fit the run's recipe: {reason}") from None
+        checkpoints.load_weights(network, checkpoint, weights, finite)
         return self.wrap(network.to(device).eval())
 
     def wrap(self, network: nn.Module) -> Any:
@@ -166,8 +162,8 @@ class Run:
         if not file.is_file():
             return None
         try:
-            return Start.of(load_file(file), prod(self.data.event_shape))
-        except (SafetensorError, OSError, EbbtideError) as error:
+            return Start.of(read_tensors(file)[0], prod(self.data.event_shape))
+        except EbbtideError as error:
             raise EbbtideError(
                 f"{file} is damaged ({error}): restore it, or delete it and go on with `ebbtide train {self.path} "
                 "--resume`, which fits it again"

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ebbtide.errors import require
+from ebbtide.json_files import typed
+
 BINS = 20
 
 
@@ -41,6 +44,15 @@ class LevelBins:
         """What a checkpoint keeps."""
         return {"losses": self.losses, "counts": self.counts}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: Any) -> None:
         """Go on from a checkpoint."""
-        self.losses, self.counts = list(state["losses"]), list(state["counts"])
+        kept = typed(_Kept, state, "bins in state.json")
+        fits = len(kept.losses) == len(kept.counts) == BINS and min(kept.counts) >= 0
+        require(fits, f"bins in state.json are not {BINS} losses and as many counts")
+        self.losses, self.counts = list(kept.losses), list(kept.counts)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    losses: tuple[float, ...]
+    counts: tuple[int, ...]

@@ -7,19 +7,21 @@ A kill at any moment leaves either the old set or the new one; nothing that is l
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import clear_disk_errors, sync
+from ebbtide.json_files import finite_or_null, read_json, shown, typed
+from ebbtide.tensors import check_tensors, layout_of, read_tensors
 
 FORMAT = 1
 """Version of the files' layout; another one is refused, never guessed at."""
@@ -32,6 +34,12 @@ class Checkpoint:
     step: int
     tensors: Mapping[str, Mapping[str, Tensor]]
     state: Mapping[str, Any]
+    path: Path | None = None
+    """Where it was read."""
+
+    def told(self) -> contextlib.AbstractContextManager[None]:
+        """Errors within name this checkpoint, and what to do."""
+        return _named(self.path)
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -48,7 +56,7 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
                 plain = {key: tensor.detach().cpu().contiguous() for key, tensor in group.items()}
                 save_file(plain, writing / f"{name}.safetensors")
             state = {"format": FORMAT, "step": checkpoint.step, **checkpoint.state}
-            (writing / "state.json").write_text(json.dumps(state, indent=1))
+            (writing / "state.json").write_text(json.dumps(finite_or_null(state), indent=1))
             for path in writing.iterdir():
                 sync(path)
             sync(writing)
@@ -73,7 +81,13 @@ def _delete(path: Path) -> None:
 
 def everything(folder: Path) -> list[Path]:
     """All whole checkpoints, oldest first."""
-    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+    found = [path for path in folder.glob("step-*") if _step_of(path) is not None and (path / "state.json").is_file()]
+    return sorted(found, key=lambda path: _step_of(path) or 0)
+
+
+def _step_of(path: Path) -> int | None:
+    digits = path.name.removeprefix("step-")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
 
 
 def latest(folder: Path) -> Path:
@@ -86,19 +100,38 @@ def latest(folder: Path) -> Path:
 
 def load(path: Path, names: tuple[str, ...]) -> Checkpoint:
     """Read a checkpoint with the named groups of tensors."""
+    with _named(path):
+        state = typed(dict[str, Any], read_json(path / "state.json"), "state.json")
+    found = state.get("format")
+    require(
+        found == FORMAT,
+        f"checkpoint {path} has format {shown(found)}, but this ebbtide reads format {FORMAT}: "
+        "use the version of ebbtide that wrote it",
+    )
+    with _named(path):
+        step = typed(int, state.get("step"), "step in state.json")
+        require(step == _step_of(path), f"state.json says step {step}")
+        tensors = {name: read_tensors(path / f"{name}.safetensors")[0] for name in names}
+    return Checkpoint(step=step, tensors=tensors, state=state, path=path)
+
+
+@contextlib.contextmanager
+def _named(path: Path | None) -> Iterator[None]:
+    """Errors within name the checkpoint, and what to do."""
     try:
-        state = json.loads((path / "state.json").read_text())
-        found = state.get("format")
-        require(
-            found == FORMAT,
-            f"checkpoint {path} has format {found!r}, but this ebbtide reads format {FORMAT}: "
-            "use the version of ebbtide that wrote it",
-        )
-        tensors = {name: load_file(path / f"{name}.safetensors") for name in names}
-        return Checkpoint(step=state["step"], tensors=tensors, state=state)
-    except EbbtideError:
-        raise
-    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+        yield
+    except EbbtideError as error:
+        todo = "delete that folder to use the one before it, or train again"
+        raise EbbtideError(f"checkpoint {path or ''} cannot be read ({error}): {todo}") from None
+
+
+def load_weights(network: nn.Module, checkpoint: Checkpoint, name: str, finite: bool = True) -> None:
+    """Give a network the weights of a checkpoint's group. finite: refuse NaN and infinite ones."""
+    try:
+        check_tensors(checkpoint.tensors[name], layout_of(network.state_dict()), finite)
+    except EbbtideError as error:
+        file = (checkpoint.path or Path()) / f"{name}.safetensors"
         raise EbbtideError(
-            f"checkpoint {path} cannot be read ({error!r}): delete that folder to use the one before it, or train again"
+            f"the weights of {file} do not fit the run's recipe: {error}. Restore both, or delete that checkpoint"
         ) from None
+    network.load_state_dict(dict(checkpoint.tensors[name]))

@@ -126,6 +126,21 @@ class Together(Optimizer):
         self._share()
 
 
+def moments(optimizer: Optimizer) -> dict[str, Tensor] | None:
+    """What the optimizer remembers of each parameter after an update, 'parameter.name', with its shape and type; None
+    for optimizers other than Muon and AdamW."""
+    found, index = {}, 0
+    for part in optimizer.parts if isinstance(optimizer, Together) else (optimizer,):
+        if not isinstance(part, Muon | torch.optim.AdamW):
+            return None
+        names = ("momentum",) if isinstance(part, Muon) else ("step", "exp_avg", "exp_avg_sq")
+        for parameter in [parameter for group in part.param_groups for parameter in group["params"]]:
+            for name in names:
+                found[f"{index}.{name}"] = torch.tensor(0.0) if name == "step" else parameter.detach()
+            index += 1
+    return found
+
+
 def muon_for(network: nn.Module, *, rate: float, weight_decay: float = 0.0, narrowest: int = 16) -> Together:
     """Muon for the weights of linear and convolutional layers, fused AdamW for the rest.
 

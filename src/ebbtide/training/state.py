@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebbtide.errors import EbbtideError
+from ebbtide.errors import require
+from ebbtide.json_files import shown, typed
+from ebbtide.tensors import check_tensors, layout_of
 from ebbtide.training.average import Average
 from ebbtide.training.bins import LevelBins
-from ebbtide.training.checkpoints import Checkpoint
+from ebbtide.training.checkpoints import Checkpoint, load_weights
+from ebbtide.training.optimizers import moments
 
 GROUPS = ("network", "average", "optimizer")
 
@@ -25,6 +28,12 @@ class Counters:
     seconds: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
+
+    def check(self, step: int) -> None:
+        """That they can be those of a checkpoint at this step."""
+        require(self.step == step, f"the counters say step {self.step}, the checkpoint is of step {step}")
+        fits = 0 <= self.skipped_in_a_row <= self.skipped <= self.step and self.images >= 0 and self.seconds >= 0
+        require(fits, f"the counters contradict one another: {shown(asdict(self))}")
 
 
 @dataclass
@@ -51,16 +60,36 @@ class Trainee:
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of the same recipe."""
-        try:
-            self.network.load_state_dict(dict(checkpoint.tensors["network"]))
-            self.average.network.load_state_dict(dict(checkpoint.tensors["average"]))
-        except RuntimeError as error:
-            raise EbbtideError(f"the checkpoint's weights do not fit the recipe's network: {error}") from None
-        self.optimizer.load_state_dict(_unflatten(checkpoint.tensors["optimizer"], checkpoint.state["optimizer"]))
+        """Go on from a checkpoint of the same recipe: weights, counters and what the optimizer remembers.
+
+        The optimizer's own settings stay those that the recipe gave it.
+        """
+        load_weights(self.network, checkpoint, "network")
+        load_weights(self.average.network, checkpoint, "average")
+        with checkpoint.told():
+            self.counters = typed(Counters, checkpoint.state.get("counters"), "counters in state.json")
+            self.counters.check(checkpoint.step)
+            self.bins.restore(checkpoint.state.get("bins"))
+            self._remember(checkpoint)
+
+    def _remember(self, checkpoint: Checkpoint) -> None:
+        """The optimizer's state, which must be of this optimizer and these parameters."""
+        own = self.optimizer.state_dict()["param_groups"]
+        groups = typed(list[dict[str, Any]], checkpoint.state.get("optimizer"), "optimizer in state.json")
+        require(
+            [group.get("params") for group in groups] == [group["params"] for group in own],
+            "the optimizer has other groups of parameters than the recipe's",
+        )
+        found = checkpoint.tensors["optimizer"]
+        expected = moments(self.optimizer) if self.counters.step > self.counters.skipped else {}
+        if expected is not None:
+            check_tensors(found, layout_of(expected))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in found.items():
+            index, name = key.split(".", 1)
+            state.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": own})
         self._lay_out_moments()
-        self.counters = Counters(**checkpoint.state["counters"])
-        self.bins.restore(checkpoint.state["bins"])
 
     def _lay_out_moments(self) -> None:
         """Files know no memory order, but fused AdamW walks memory: moments must lie as their parameters do."""
@@ -77,11 +106,3 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, A
     if not_tensors:
         raise TypeError(f"the optimizer keeps {not_tensors[0]} as no tensor: checkpoints cannot hold it")
     return tensors, state["param_groups"]
-
-
-def _unflatten(tensors: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    return {"state": state, "param_groups": groups}
