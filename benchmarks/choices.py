@@ -53,7 +53,7 @@ def changed(changes: dict[str, Any], updates: int, seed: int) -> Recipe:
     """The preset `fashion` with these fields changed."""
     content = to_json(PRESETS["fashion"].recipe)
     content["data"]["source"] = FASHION
-    content["training"] |= {"minutes": None, "steps": updates, "seed": seed, "pictures": 0}
+    content["training"] |= {"minutes": None, "updates": updates, "seed": seed, "pictures": 0}
     for name, value in changes.items():
         section, field = name.split(".")
         content[section][field] = value

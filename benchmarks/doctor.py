@@ -54,7 +54,7 @@ class Case:
 def digits(**training: object) -> Recipe:
     """The preset, for so many updates."""
     recipe = PRESETS["digits"].recipe
-    plain = {"steps": UPDATES, "minutes": None, "pictures": 0}
+    plain = {"updates": UPDATES, "minutes": None, "pictures": 0}
     return replace(recipe, training=replace(recipe.training, **(plain | training)))
 
 
@@ -66,7 +66,7 @@ def coloured(source: Path) -> Recipe:
     """Pictures in colour, 16 x 16."""
     recipe = PRESETS["images"].recipe
     data = replace(recipe.data, source=str(source), size=16)
-    return replace(recipe, data=data, training=replace(recipe.training, steps=UPDATES, minutes=None, pictures=0))
+    return replace(recipe, data=data, training=replace(recipe.training, updates=UPDATES, minutes=None, pictures=0))
 
 
 def sunsets(folder: Path, *, swapped: bool) -> Path:
@@ -181,7 +181,7 @@ def cases() -> dict[str, Case]:
         "nan": Case(from_source(with_nan()), "NaN in one of 1,501 files", "not numbers"),
     }
     healthy = {name: Case(PRESETS[name].recipe) for name in ("digits", "dots", "swiss-roll", "moons", "mixture")}
-    images = replace(coloured(right), training=replace(coloured(right).training, steps=3 * UPDATES))
+    images = replace(coloured(right), training=replace(coloured(right).training, updates=3 * UPDATES))
     fashion = PRESETS["fashion"].recipe
     fashion = replace(
         fashion, data=replace(fashion.data, source=FASHION), training=replace(fashion.training, minutes=2.0, pictures=0)

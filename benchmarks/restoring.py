@@ -1,6 +1,6 @@
 """How well corruptions without Gaussian noise are undone, and what can be drawn through them.
 
-    python benchmarks/restoring.py --data FOLDER [--steps 500] [--count 1000] [--samples 1000]
+    python benchmarks/restoring.py --data FOLDER [--updates 500] [--count 1000] [--samples 1000]
 
 FOLDER: IDX files of the MNIST family; the snow preset brings its own pictures. Runs that are not there are trained
 first, into runs/benchmarks/restoring. Three tables: restored test pictures as in Bansal et al. (2022); their sampler
@@ -38,13 +38,13 @@ SHOWN = 10
 PICTURES = Path("docs/pictures")
 
 
-def trained(name: str, data: str, steps: int) -> Run:
+def trained(name: str, data: str, updates: int) -> Run:
     """The run of a preset; trained first if it is not there."""
     out = measure.RESULTS / "restoring" / name
     if not (out / "pictures" / "final.png").is_file():
         preset = ["fashion", "--data.no-labels", "--training.half-life", "20000"] if name == "gaussian" else [name]
         preset += [] if name in OWN_DATA else ["--data", data]
-        command = [sys.executable, "-m", "ebbtide", "train", *preset, "--steps", str(steps), "--out", str(out)]
+        command = [sys.executable, "-m", "ebbtide", "train", *preset, "--updates", str(updates), "--out", str(out)]
         subprocess.run(command, check=True)
     return open_run(out)
 
@@ -159,13 +159,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = measure.options(
         __doc__,
         ("--data", {"required": True}),
-        ("--steps", {"type": int, "default": 500}),
+        ("--updates", {"type": int, "default": 500}),
         ("--count", {"type": int, "default": 1000}),
         ("--samples", {"type": int, "default": 1000}),
     )
     torch.manual_seed(0)
     names = dict.fromkeys((*COLD, *DRAWN))
-    runs = {name: trained(name, options.data, options.steps) for name in names}
+    runs = {name: trained(name, options.data, options.updates) for name in names}
     found = {
         "restoring": restoring({name: runs[name] for name in COLD}, options.count),
         "unconditional": unconditional({name: runs[name] for name in DRAWN}, options.samples),

@@ -53,7 +53,7 @@ def pictures(count: int = 4096, channels: int = 3) -> Dataset:
 
 def ours(recipe: Recipe, network: nn.Module, data: Dataset) -> Iterator[Update]:
     """ebbtide's loop without an end."""
-    recipe = replace(recipe, training=replace(recipe.training, steps=10**9, minutes=None))
+    recipe = replace(recipe, training=replace(recipe.training, updates=10**9, minutes=None))
     accelerator = accelerator_of(recipe.training.precision)
     objective = build_objective(recipe.objective, build_schedule(recipe.schedule))
     trainee = build_trainee(recipe.training, network.to(accelerator.device))

@@ -1,6 +1,6 @@
 """The lecture's own picture: digits worn away and brought back in three ways.
 
-    python examples/three_ways.py [--data FOLDER] [--steps 1500] [--out three-ways]
+    python examples/three_ways.py [--data FOLDER] [--updates 1500] [--out three-ways]
 
 Naive diffusion 1 (each step sets a few pixels to black or white; the network says what was there a step before),
 naive diffusion 2 (one more pixel a step; the network says what was there at first, less and less of which is corrupted
@@ -35,13 +35,13 @@ PICTURES, MOMENTS = 3, 6
 WAYS = {"naive 1": "naive", "naive 2": "naive-pixelwise", "Gaussian": "digits"}
 
 
-def recipe_of(preset: str, source: str, steps: int) -> Recipe:
+def recipe_of(preset: str, source: str, updates: int) -> Recipe:
     """The preset for these data and this many updates, without labels."""
     recipe = PRESETS[preset].recipe
     return replace(
         recipe,
         data=replace(recipe.data, source=source, labels=False),
-        training=replace(recipe.training, steps=steps, minutes=None, pictures=0),
+        training=replace(recipe.training, updates=updates, minutes=None, pictures=0),
     )
 
 
@@ -49,7 +49,7 @@ def trained(preset: str, recipe: Recipe, out: Path) -> Run:
     """The run, trained unless it is there."""
     if not (out / "pictures" / "final.png").is_file():
         updates = (found for found in train(recipe, out) if isinstance(found, Update))
-        for _ in track(updates, preset, total=recipe.training.steps):
+        for _ in track(updates, preset, total=recipe.training.updates):
             pass
     return open_run(out)
 
@@ -73,13 +73,13 @@ def back(run: Run) -> list[torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="digits, or a folder with IDX files of the MNIST family")
-    parser.add_argument("--steps", type=int, default=1500, help="updates for each of the three networks")
+    parser.add_argument("--updates", type=int, default=1500, help="updates for each of the three networks")
     parser.add_argument("--out", type=Path, default=Path("three-ways"))
     options = parser.parse_args()
     strips = []
     try:
         for preset in WAYS.values():
-            run = trained(preset, recipe_of(preset, options.data, options.steps), options.out / preset)
+            run = trained(preset, recipe_of(preset, options.data, options.updates), options.out / preset)
             strips.append([run.to_bytes(x) for x in (*forward(run), *back(run))])
     except EbbtideError as error:
         raise SystemExit(f"three_ways: {error}") from None

@@ -36,7 +36,7 @@ SMALL = (
 def small(name: str = "digits", *, dropout: float = 0.0, source: str | None = None, **training: Any) -> Recipe:
     """A preset with a network, a batch and a budget that take seconds."""
     recipe = PRESETS[name].recipe
-    quick = {"steps": 6, "minutes": None, "batch": 16, "pictures": 0, "warmup": 2, "precision": "fp32"}
+    quick = {"updates": 6, "minutes": None, "batch": 16, "pictures": 0, "warmup": 2, "precision": "fp32"}
     return replace(
         recipe,
         data=recipe.data if source is None else replace(recipe.data, source=source, size=8, flip=False),

@@ -93,7 +93,7 @@ def test_the_file_is_json_without_nan(run, undrawn):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--steps", 10, "--full"], "of a chain of 10 steps"),
+        (["--chain", 10, "--full"], "of a chain of 10 steps"),
         (["--split", "train"], "4 train images"),
         (["--highest", 5], "in the limit"),
     ],
@@ -142,7 +142,7 @@ def test_the_ode_is_asked_for_images(run, undrawn):
 
 
 def test_a_decoder_is_trained_once(run, undrawn, monkeypatch):
-    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, steps=3, batch=8, warmup=1))
+    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, updates=3, batch=8, warmup=1))
     out, found = bits(run, *QUICK, "--decoder", "trained")
     assert found["decoder"] == "trained"
     assert shown(out, "L_0: the last step, the trained decoder") > 0
@@ -151,7 +151,7 @@ def test_a_decoder_is_trained_once(run, undrawn, monkeypatch):
 
 
 def test_on_a_terminal_there_are_bars_and_the_same_numbers(run, undrawn, monkeypatch):
-    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, steps=3, batch=8, warmup=1))
+    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, updates=3, batch=8, warmup=1))
     terminal = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=150)
     monkeypatch.setattr(command, "screen", terminal)
     monkeypatch.setattr(decoder, "screen", terminal)
@@ -166,11 +166,12 @@ REFUSED = {
     "one level": (grey_run, ["--levels", 1], "--levels 1"),
     "no examples": (grey_run, ["--examples", 0], "0 examples"),
     "no examples for the ODE": (grey_run, ["--ode", "--ode-examples", 0], "--ode-examples 0"),
-    "every step of none": (grey_run, ["--full"], "--steps 1000"),
-    "one step": (grey_run, ["--steps", 1], "one step"),
-    "a variance of no step": (grey_run, ["--variance", "posterior"], "--steps 1000"),
-    "a variance that was not learned": (grey_run, ["--variance", "learned", "--steps", 10], "--variance learned"),
-    "more steps than the table's": (table_run, ["--steps", 21], "21 steps"),
+    "every step of none": (grey_run, ["--full"], "--chain 1000"),
+    "the chain by its old name": (grey_run, ["--steps", 10], "now called --chain"),
+    "one step": (grey_run, ["--chain", 1], "one step"),
+    "a variance of no step": (grey_run, ["--variance", "posterior"], "--chain 1000"),
+    "a variance that was not learned": (grey_run, ["--variance", "learned", "--chain", 10], "--variance learned"),
+    "more steps than the table's": (table_run, ["--chain", 21], "21 steps"),
     "an end for a chain of steps": (table_run, ["--highest", 5], "--highest"),
     "an end without end": (grey_run, ["--highest", "inf", "--decoder", "trained"], "--highest inf"),
     "an end below the last": (grey_run, ["--highest", -16, "--decoder", "trained"], "-16"),

@@ -48,11 +48,11 @@ def test_a_seed_names_a_picture_in_any_batch(tmp_path):
 
 def test_what_was_trained_and_what_was_resumed_are_the_same(tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    trained(small("cold-inpaint", checkpoint_steps=3), whole)
+    trained(small("cold-inpaint", checkpoint_updates=3), whole)
     shutil.copytree(whole, halves)
     for late in sorted((halves / "checkpoints").iterdir())[1:]:
         shutil.rmtree(late) if late.is_dir() else late.unlink()
-    trained(small("cold-inpaint", checkpoint_steps=3), halves, resume=True)
+    trained(small("cold-inpaint", checkpoint_updates=3), halves, resume=True)
     one, two = (load_file(path / "start.safetensors") for path in (whole, halves))
     assert all(np.array_equal(one[name], two[name]) for name in one)
     samples = [call("sample", run, "-n", 2, "--out", tmp_path / f"{run.name}-out") for run in (whole, halves)]
@@ -141,10 +141,10 @@ def test_other_samplers_and_degraded_pictures_are_refused_where_noise_was_learne
     ],
 )
 def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(options, said, tmp_path):
-    assert said in refusal("train", "cold-blur", "--steps", 2, "--out", tmp_path / "run", *options)
+    assert said in refusal("train", "cold-blur", "--updates", 2, "--out", tmp_path / "run", *options)
     assert not (tmp_path / "run").exists()
 
 
 def test_errors_of_restoring_are_not_for_noise(tmp_path):
-    said = refusal("train", "digits", "--steps", 2, "--objective.error", "bernoulli", "--out", tmp_path / "run")
+    said = refusal("train", "digits", "--updates", 2, "--objective.error", "bernoulli", "--out", tmp_path / "run")
     assert "squared errors" in said

@@ -29,7 +29,7 @@ def cheap():
     """Little training, few rows, and a screen so wide that no table is broken."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "MOST_UPDATES", 2)
-        patch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, steps=2, batch=8, warmup=1))
+        patch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, updates=2, batch=8, warmup=1))
         patch.setattr(recipe_module, "MOST_ROWS", 300)
         patch.setattr(recipe_module, "MOST_NEAR", 100)
         patch.setattr(command, "screen", Console(highlight=False, soft_wrap=True, width=250))

@@ -11,7 +11,7 @@ from ebbtide.recipes.train import train
 from ebbtide.training import Update
 from trials import call, colour_run, grey_run, point_run, refusal, small, trained
 
-QUICK = small("swiss-roll", steps=4)
+QUICK = small("swiss-roll", updates=4)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def words(outcome):
 @pytest.mark.parametrize("run", [grey_run, colour_run, point_run])
 def test_info_says_what_a_finished_run_is(run):
     text = words(call("info", run()))
-    assert "6 steps, 96 images" in text
+    assert "6 updates, 96 images" in text
     assert "not finished" not in text
     assert "checkpoints step-00000006" in text
     assert ("0, 1, 2, 3, 4, 5, 6, 7, 8, 9" if run is grey_run else "labels none") in text
@@ -58,7 +58,7 @@ def test_info_of_nothing_is_refused(wrong, answer):
 
 def test_info_says_how_to_go_on_with_an_unfinished_run(begun):
     text = words(call("info", begun))
-    assert "2 steps, 32 images" in text
+    assert "2 updates, 32 images" in text
     assert "not finished" in text
     assert "checkpoints none" in text
     assert "--resume" in text
@@ -66,7 +66,7 @@ def test_info_says_how_to_go_on_with_an_unfinished_run(begun):
 
 def test_a_finished_run_that_was_given_more_to_do_is_unfinished_again(tmp_path):
     trained(QUICK, tmp_path / "run")
-    longer = replace(QUICK, training=replace(QUICK.training, steps=9))
+    longer = replace(QUICK, training=replace(QUICK.training, updates=9))
     for happening in train(longer, tmp_path / "run", resume=True):
         if isinstance(happening, Update) and happening.step == 6:
             break
@@ -88,7 +88,7 @@ def test_records_without_their_fields_or_damaged_cost_only_themselves(tmp_path, 
     (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
     text = words(call("info", run))
     assert "1 that are damaged were passed over (metrics.jsonl, line 1)" in text
-    assert "6 steps" in text
+    assert "6 updates" in text
     assert call("report", run).code == 0
     assert "passed over (metrics.jsonl, line 1)" in (run / "report.html").read_text()
 

@@ -40,27 +40,27 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_preset_becomes_a_run_under_its_name(here):
-    outcome = train("swiss-roll", "--steps", 3, *SMALL)
+    outcome = train("swiss-roll", "--updates", 3, *SMALL)
     run = open_run(Path("runs/swiss-roll"))
-    assert run.recipe.training.steps == 3
+    assert run.recipe.training.updates == 3
     assert last(run.path).step == 3
     assert (run.path / "pictures" / "final.png").is_file()
     assert "ebbtide sample runs/swiss-roll" in outcome.out
 
 
 def test_options_change_the_recipe_and_nothing_else():
-    train("moons", "--steps", 2, "--seed", 5, *SMALL, "--objective.predicts", "eps", "--out", "run")
+    train("moons", "--updates", 2, "--seed", 5, *SMALL, "--objective.predicts", "eps", "--out", "run")
     recipe = open_run(Path("run")).recipe
-    expected = small("moons", steps=2, seed=5)
+    expected = small("moons", updates=2, seed=5)
     assert recipe.training == replace(expected.training, warmup=recipe.training.warmup)
     assert recipe.objective == replace(expected.objective, predicts="eps")
     assert (recipe.schedule, recipe.data, recipe.sampling) == (expected.schedule, expected.data, expected.sampling)
 
 
 def test_a_json_recipe_trains(here):
-    (here / "mine.json").write_text(json.dumps(to_json(replace(small("moons", steps=3), name="mine"))))
+    (here / "mine.json").write_text(json.dumps(to_json(replace(small("moons", updates=3), name="mine"))))
     train("mine.json")
-    assert open_run(Path("runs/mine")).recipe == replace(small("moons", steps=3), name="mine")
+    assert open_run(Path("runs/mine")).recipe == replace(small("moons", updates=3), name="mine")
     assert last(Path("runs/mine")).step == 3
 
 
@@ -71,7 +71,7 @@ def test_the_recipe_of_a_run_is_a_recipe_too():
 
 def test_ones_own_pictures_are_learned(here):
     pictures(here / "photos", 12, colour=True, size=20)
-    train("images", "--data", "photos", "--data.size", 8, "--steps", 2, *SMALL, "--out", "run")
+    train("images", "--data", "photos", "--data.size", 8, "--updates", 2, *SMALL, "--out", "run")
     assert open_run(Path("run")).data.event_shape == (3, 8, 8)
 
 
@@ -88,15 +88,15 @@ def test_a_budget_of_minutes_is_kept_and_ends_with_a_rate_near_zero():
 
 REFUSED = {
     "an unknown preset": (["swis-roll"], "Did you mean swiss-roll"),
-    "an option first": (["--steps", 3], "came first, expected a preset"),
+    "an option first": (["--updates", 3], "came first, expected a preset"),
     "a recipe that is not there": (["mine.json"], "mine.json"),
     "data that is not there": (["digits", "--data", "nowhere"], "nowhere"),
     "data that is nearly built in": (["digits", "--data", "digit"], "Did you mean digits"),
     "no data": (["images"], "--data FOLDER"),
     "no batch": (["swiss-roll", "--training.batch", 0], "training.batch=0"),
-    "no steps": (["swiss-roll", "--steps", 0], "training.steps=0"),
+    "no steps": (["swiss-roll", "--updates", 0], "training.updates=0"),
     "negative minutes": (["swiss-roll", "--minutes", -1], "training.minutes=-1"),
-    "two budgets": (["swiss-roll", "--steps", 3, "--minutes", 1], "give one of them"),
+    "two budgets": (["swiss-roll", "--updates", 3, "--minutes", 1], "give one of them"),
     "an eta above 1": (["swiss-roll", "--sampling.eta", 2], "sampling.eta=2"),
     "a dropout of all": (["swiss-roll", "--network.dropout", 1], "network.dropout=1"),
     "more sampling steps than a table has": (
@@ -105,6 +105,9 @@ REFUSED = {
     ),
     "an image network for points": (["moons", "--network.name", "unet"], "unet and hourglass want images"),
     "betas for another schedule": (["moons", "--schedule.betas", 0.1, 0.2], "only 'list' takes them"),
+    "updates by their old name": (["moons", "--steps", 3], "now called --updates"),
+    "updates by their old field": (["moons", "--training.steps=3"], "now called --training.updates"),
+    "checkpoints by their old field": (["moons", "--training.checkpoint_steps", 3], "--training.checkpoint-updates"),
     "nothing to resume": (["moons", "--resume"], "no run runs/moons to resume"),
 }
 
@@ -128,12 +131,12 @@ def test_a_word_that_is_no_choice_ends_with_2_and_no_traceback(here, option):
 def test_a_folder_with_something_in_it_is_left_alone(here):
     (here / "run").mkdir()
     (here / "run" / "thesis.txt").write_text("mine")
-    assert "is not empty" in refusal("train", "moons", "--steps", 2, "--out", "run")
+    assert "is not empty" in refusal("train", "moons", "--updates", 2, "--out", "run")
     assert everything_in(here) == {"run/thesis.txt": b"mine"}
 
 
 def test_a_run_is_never_trained_over_by_accident(here):
-    train("moons", "--steps", 2, *SMALL, "--out", "run")
+    train("moons", "--updates", 2, *SMALL, "--out", "run")
     before = everything_in(here)
     assert "add --resume" in refusal("train", "run")
     assert "--resume" in refusal("train", "moons", "--out", "run")
@@ -142,39 +145,39 @@ def test_a_run_is_never_trained_over_by_accident(here):
 
 def test_a_file_is_no_folder_for_a_run(here):
     (here / "run").write_text("mine")
-    assert "run" in refusal("train", "moons", "--steps", 2, *SMALL, "--out", "run")
+    assert "run" in refusal("train", "moons", "--updates", 2, *SMALL, "--out", "run")
     assert everything_in(here) == {"run": b"mine"}
 
 
 @pytest.mark.parametrize("again", [["run"], ["moons", "--out", "run"], ["moons", *SMALL, "--seed", 3, "--out", "run"]])
 def test_resuming_takes_the_runs_own_recipe_and_what_is_said_now(again):
     options = [*SMALL, "--seed", 3, "--training.decay", 0]
-    train("moons", "--steps", 3, *options, "--out", "run")
-    train(*again, "--resume", "--steps", 5, "--training.keep", 7)
-    train("moons", "--steps", 5, *options, "--out", "whole", "--training.keep", 7)
+    train("moons", "--updates", 3, *options, "--out", "run")
+    train(*again, "--resume", "--updates", 5, "--training.keep", 7)
+    train("moons", "--updates", 5, *options, "--out", "whole", "--training.keep", 7)
     assert differing(last(Path("whole")), last(Path("run"))) == []
     assert open_run(Path("run")).recipe == open_run(Path("whole")).recipe
 
 
 @pytest.mark.parametrize("change", [["--seed", 4], ["--network.width", 32], ["--schedule.name", "sigmoid"]])
 def test_resuming_refuses_what_would_make_another_run_of_it(here, change):
-    train("moons", "--steps", 2, *SMALL, "--out", "run")
+    train("moons", "--updates", 2, *SMALL, "--out", "run")
     before = everything_in(here)
-    assert "cannot resume" in refusal("train", "run", "--resume", "--steps", 4, *change)
+    assert "cannot resume" in refusal("train", "run", "--resume", "--updates", 4, *change)
     assert everything_in(here) == before
 
 
 def test_a_checkpoint_of_another_format_is_refused(here):
-    train("moons", "--steps", 2, *SMALL, "--out", "run")
+    train("moons", "--updates", 2, *SMALL, "--out", "run")
     (state,) = Path("run").glob("checkpoints/*/state.json")
     state.write_text(json.dumps(json.loads(state.read_text()) | {"format": 99}))
     before = everything_in(here)
-    assert "has format 99" in refusal("train", "run", "--resume", "--steps", 4)
+    assert "has format 99" in refusal("train", "run", "--resume", "--updates", 4)
     assert everything_in(here) == before
 
 
 def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(monkeypatch):
-    train("moons", "--steps", 2, *SMALL, "--out", "run")
+    train("moons", "--updates", 2, *SMALL, "--out", "run")
     expected = last(Path("run"))
 
     def full(*arguments):
@@ -182,7 +185,7 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "save_file", full)
-        assert "the disk is full" in refusal("train", "run", "--resume", "--steps", 4)
+        assert "the disk is full" in refusal("train", "run", "--resume", "--updates", 4)
     assert differing(expected, last(Path("run"))) == []
 
 
@@ -199,14 +202,14 @@ def test_stopping_saves_a_checkpoint_and_says_how_to_go_on(monkeypatch):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
         patch.setattr(command._Meter, "take", take)
-        outcome = train("moons", "--steps", 9, *SMALL, "--out", "run", code=130)
+        outcome = train("moons", "--updates", 9, *SMALL, "--out", "run", code=130)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert seen == [1, 2, 3]
     assert last(Path("run")).step == 3
     assert "ebbtide train run --resume" in outcome.out
     assert outcome.err == ""
     train("run", "--resume")
-    train("moons", "--steps", 9, *SMALL, "--out", "whole")
+    train("moons", "--updates", 9, *SMALL, "--out", "whole")
     assert differing(last(Path("whole")), last(Path("run"))) == []
     assert updates(Path("whole")) == updates(Path("run"))
 
@@ -228,7 +231,7 @@ def steps_done(out):
 
 
 def test_ctrl_c_from_outside_ends_with_130_and_a_checkpoint():
-    process = start("moons", "--steps", 100_000, *SMALL, "--out", "run")
+    process = start("moons", "--updates", 100_000, *SMALL, "--out", "run")
     wait_for(lambda: steps_done(Path("run")) > 5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -240,7 +243,7 @@ def test_ctrl_c_from_outside_ends_with_130_and_a_checkpoint():
 
 def test_killed_again_and_again_it_comes_to_the_same_end():
     """kill -9 at random moments: in an update, in the midst of a checkpoint, between the two."""
-    budget = ["--steps", 60, "--training.checkpoint-steps", 7, *SMALL, "--network.dropout", 0.1]
+    budget = ["--updates", 60, "--training.checkpoint-updates", 7, *SMALL, "--network.dropout", 0.1]
     out, chance = Path("run"), random.Random()
     for resume in ([], ["--resume"], ["--resume"]):
         before = steps_done(out)
@@ -260,7 +263,7 @@ def test_killed_again_and_again_it_comes_to_the_same_end():
 
 def test_two_processes_share_the_work_and_write_one_run(here):
     torchrun = PROGRAM.with_name("torchrun")
-    options = ["moons", "--steps", 8, *SMALL, "--training.pictures", 2, "--out", "run"]
+    options = ["moons", "--updates", 8, *SMALL, "--training.pictures", 2, "--out", "run"]
     words = [torchrun, "--standalone", "--nproc_per_node", 2, "--no-python", PROGRAM, "train", *options]
     environment = ENVIRONMENT | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     with (here / "said").open("w") as said:

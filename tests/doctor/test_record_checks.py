@@ -76,7 +76,7 @@ def test_updates_that_were_skipped_are_counted_from_where_they_began(every, verd
     finding = found(records(losses, skipped))["training: finite"]
     assert (finding.verdict, finding.cause) == (verdict, cause)
     assert f"{skipped[-1]} of 2,000 updates" in finding.text
-    assert f"step {10 * (begin + 1):,} with the {what}" in finding.text
+    assert f"update {10 * (begin + 1):,} with the {what}" in finding.text
 
 
 def test_without_skipped_updates_all_was_finite():

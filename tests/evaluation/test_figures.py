@@ -71,7 +71,7 @@ def test_the_last_levels_stand_out_from_a_few_earlier_ones():
     assert all(last.get_linewidth() > line.get_linewidth() for line in earlier)
     assert np.isnan(last.get_data().values).tolist() == [False, True, False]
     assert last.get_data().edges.tolist() == records[-1]["edges"]
-    assert "step 9" in texts(figure)
+    assert "update 9" in texts(figure)
     assert "0: data, 1: noise" in texts(figure)
 
 

@@ -130,16 +130,16 @@ def test_a_whole_run_gives_every_section_in_one_file_that_needs_nothing_else(run
     assert all(image["alt"] and int(image["width"]) > 0 for image in found.all("img"))
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in found.all("meta")
     assert "prefers-color-scheme: dark" in found.style
-    for words in ("my run", "recipe digits", "1 × 8 × 8", "1,500", "25,600", "1 min 50 s", "Finished at step 200"):
+    for words in ("my run", "recipe digits", "1 × 8 × 8", "1,500", "25,600", "1 min 50 s", "Finished at update 200"):
         assert words in found.words
-    for words in ("file 3.png was skipped", "step 20", "step 200", "widths", "1, 2", "a processor", "0.1.0"):
+    for words in ("file 3.png was skipped", "update 20", "update 200", "widths", "1, 2", "a processor", "0.1.0"):
         assert words in found.words
 
 
 def test_small_pictures_keep_their_pixels_and_charts_do_not(run):
     found = Page(write_report(run))
     for image in found.all("img"):
-        small = int(image["width"]) <= 800 and not image["alt"].startswith("samples at step")
+        small = int(image["width"]) <= 800 and not image["alt"].startswith("samples at update")
         assert (image.get("class") == "small") == small
     assert re.search(r"img\.small *{[^}]*image-rendering: pixelated", found.style)
 
@@ -168,7 +168,7 @@ def test_a_run_that_has_only_begun_is_told_in_sentences(tmp_path):
     assert "no records yet" in found.words
     assert "no samples yet" in found.words
     (run / "metrics.jsonl").write_text("")
-    assert "not made its first step" in Page(write_report(run)).words
+    assert "not made its first update" in Page(write_report(run)).words
 
 
 def test_a_recipe_without_its_parts_still_gives_a_page(tmp_path):
@@ -181,20 +181,20 @@ def test_an_unfinished_run_shows_its_newest_sample(run):
     lines = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text("\n".join(lines[:-1]) + '\n{"kind": "upd')
     found = Page(write_report(run))
-    assert "Not finished; the last record is from step 200." in found.words
-    assert found.all("img")[0]["alt"] == "samples at step 200"
+    assert "Not finished; the last record is from update 200." in found.words
+    assert found.all("img")[0]["alt"] == "samples at update 200"
 
 
 def test_samples_are_found_without_records_but_never_outside_the_run(run, tmp_path):
     save_png(Image.new("L", (8, 8)), tmp_path / "private.png")
     (run / "metrics.jsonl").unlink()
-    assert len([image for image in Page(write_report(run)).all("img") if "at step" in image["alt"]]) == 6
+    assert len([image for image in Page(write_report(run)).all("img") if "at update" in image["alt"]]) == 6
     records = Records(run / "metrics.jsonl")
     for step, file in enumerate(("../private.png", str(tmp_path / "private.png"), "a\0b", None, 3, "", "gone.png")):
         records.append("sampled", step, file=file)
-    assert len([image for image in Page(write_report(run)).all("img") if "at step" in image["alt"]]) == 6
+    assert len([image for image in Page(write_report(run)).all("img") if "at update" in image["alt"]]) == 6
     records.append("sampled", 20, file="samples/step-00000020.png")
-    assert not [image for image in Page(write_report(run)).all("img") if "at step" in image["alt"]]
+    assert not [image for image in Page(write_report(run)).all("img") if "at update" in image["alt"]]
 
 
 def test_a_broken_picture_or_broken_records_cost_only_themselves(run):
@@ -214,7 +214,7 @@ def test_strange_values_on_record_do_not_stop_the_report(run):
     records.append("update", 300, loss="high", images=10**400, seconds=None, rate={"a": 1}, skipped="no")
     records.append("levels", 300, edges="x", loss=None)
     records.append("event", 300)
-    assert "Not finished; the last record is from step 300." in Page(write_report(run)).words
+    assert "Not finished; the last record is from update 300." in Page(write_report(run)).words
 
 
 @pytest.mark.parametrize(

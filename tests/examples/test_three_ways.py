@@ -14,7 +14,7 @@ import three_ways  # noqa: E402
 
 
 def test_three_ways_forward_and_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["three_ways.py", "--steps", "2", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["three_ways.py", "--updates", "2", "--out", str(tmp_path)])
     three_ways.main()
     sheet = np.asarray(Image.open(tmp_path / "three-ways.png"))
     assert sheet.std() > 30

@@ -134,10 +134,10 @@ class Slow:
 CASES = {
     "table": (table_run, {}, 20, "step"),
     "posterior variance": (table_run, {"variance": "posterior"}, 20, "posterior"),
-    "some steps of a table": (table_run, {"steps": 10, "seed": 3}, 10, "step"),
+    "some steps of a table": (table_run, {"chain": 10, "seed": 3}, 10, "step"),
     "learned variance": (lambda: table_run("hybrid"), {}, 20, "learned"),
     "learned, but not taken": (lambda: table_run("hybrid"), {"variance": "step"}, 20, "step"),
-    "steps of a continuous schedule": (grey_run, {"steps": 12}, 12, "step"),
+    "steps of a continuous schedule": (grey_run, {"chain": 12}, 12, "step"),
 }
 
 
@@ -174,7 +174,7 @@ def test_examples_without_labels_are_measured_without(tmp_path):
     assert found.nats.tolist() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"steps": 10}, {"variance": "posterior"}])
+@pytest.mark.parametrize("settings", [{}, {"chain": 10}, {"variance": "posterior"}])
 def test_a_few_levels_estimate_the_full_sum(settings):
     full = bound_of(asked_of(table_run(), examples=30, full=True, **settings))
     some = bound_of(asked_of(table_run(), examples=30, levels=8, seed=1, **settings))
@@ -187,7 +187,7 @@ def test_a_few_levels_estimate_the_full_sum(settings):
 def test_the_limit_of_a_continuous_schedule_is_what_many_steps_tend_to():
     """Between the same ends; L_0 is left out, as it begins elsewhere."""
     run = open_run(grey_run())
-    asked = asked_of(grey_run(), examples=30, levels=40, steps=1000)
+    asked = asked_of(grey_run(), examples=30, levels=40, chain=1000)
     limit = asked_of(grey_run(), examples=30, levels=40, highest=asked.ladder.ends[0], seed=1)
     assert isinstance(limit.ladder, Limit)
     a, b = bound_of(asked), bound_of(limit)
@@ -243,12 +243,12 @@ REFUSED = {
     "data that is gone": (colour_run, {}, "pictures"),
     "a file without a test set": (grey_run, {"source": "fits.npy", "split": "test"}, "no test split"),
     "no examples": (grey_run, {"examples": 0}, "0 examples came"),
-    "every step of none": (grey_run, {"full": True}, "--steps 1000"),
-    "a variance of no step": (grey_run, {"variance": "step"}, "--steps 1000"),
+    "every step of none": (grey_run, {"full": True}, "--chain 1000"),
+    "a variance of no step": (grey_run, {"variance": "step"}, "--chain 1000"),
     "a variance that was not learned": (table_run, {"variance": "learned"}, "fixed variance"),
-    "more steps than a table has": (table_run, {"steps": 21}, "expected from 1 to 20"),
-    "no steps": (grey_run, {"steps": 0}, "0 steps"),
-    "one step": (grey_run, {"steps": 1}, "one step came"),
+    "more steps than a table has": (table_run, {"chain": 21}, "expected from 1 to 20"),
+    "no steps": (grey_run, {"chain": 0}, "0 steps"),
+    "one step": (grey_run, {"chain": 1}, "one step came"),
     "an end for a chain of steps": (table_run, {"highest": 5.0}, "--highest"),
     "an end below the last": (grey_run, {"highest": -20.0}, "highest log-SNR of -20"),
     "an end that is no number": (grey_run, {"highest": math.nan}, "highest log-SNR of nan"),

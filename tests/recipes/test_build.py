@@ -250,7 +250,7 @@ def test_every_setting_of_the_loop_is_the_recipes():
         "warmup": 9,
         "decay": 0.9,
         "clip": 5.0,
-        "steps": 77,
+        "updates": 77,
         "seed": 5,
     }
     settings = build_settings(TrainingRecipe(**changed, minutes=0.5))

@@ -67,7 +67,7 @@ def test_a_damaged_start_is_told(tmp_path):
     with pytest.raises(EbbtideError, match=r"start\.safetensors is damaged \(its .* is int32"):
         open_run(run).denoiser()
     with pytest.raises(EbbtideError, match=r"start\.safetensors is damaged"):
-        trained(small("cold-blur", steps=7), run, resume=True)
+        trained(small("cold-blur", updates=7), run, resume=True)
     assert everything_in(run) == before
     (run / START).write_bytes(b"nonsense")
     with pytest.raises(EbbtideError, match=r"start\.safetensors is damaged"):

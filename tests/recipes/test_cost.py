@@ -76,7 +76,7 @@ def test_a_budget_is_put_into_words():
         expectation(640.0, TrainingRecipe(minutes=2.0, batch=64)) == "about 640 images/s, 1.2e+03 updates in 2 minutes"
     )
     assert (
-        expectation(640.0, TrainingRecipe(steps=6000, batch=64)) == "about 640 images/s, 10 minutes for 6,000 updates"
+        expectation(640.0, TrainingRecipe(updates=6000, batch=64)) == "about 640 images/s, 10 minutes for 6,000 updates"
     )
 
 

@@ -140,7 +140,7 @@ def test_without_a_solver_or_an_ode_it_is_known_before_the_work(monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, steps=3, batch=8, warmup=1))
+    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, updates=3, batch=8, warmup=1))
 
 
 def learn(asked):
@@ -161,7 +161,7 @@ def test_it_is_kept_and_found_for_its_checkpoint_and_first_time_only(tmp_path, q
     assert not network.training
     assert decoder_file(asked.run).parent == out
     assert find_decoder(asked.run, 1.01 * first) is None
-    trained(small(steps=8), out, resume=True)
+    trained(small(updates=8), out, resume=True)
     assert find_decoder(open_run(out), first) is None
 
 
@@ -210,7 +210,7 @@ def test_a_damaged_one_is_not_found(tmp_path, quick):
 
 def test_it_costs_less_than_bins(tmp_path, monkeypatch):
     """Digits have 17 of the 256 values, and neighbours tell of one another."""
-    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, steps=30, batch=8))
+    monkeypatch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, updates=30, batch=8))
     asked = asked_of(shutil.copytree(grey_run(), tmp_path / "run"), examples=15, levels=2)
     losses = [update.loss for update in learn(asked)]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])

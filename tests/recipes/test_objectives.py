@@ -25,7 +25,7 @@ ABOUT_STEPS = {"mean", "mean-weighted", "previous", "step-noise", "hybrid"}
 @pytest.mark.parametrize("name", NAMES)
 def test_each_trains_and_its_run_can_be_sampled_from(tmp_path, monkeypatch, name):
     monkeypatch.setattr("ebbtide.recipes.train._first_notes", lambda *about: [])  # they take longer than all the rest
-    recipe = with_objective(small(steps=3), name)
+    recipe = with_objective(small(updates=3), name)
     trained(recipe, tmp_path / "run")
     losses = [loss for _, loss in updates(tmp_path / "run")]
     assert len(losses) == 3
@@ -144,11 +144,11 @@ def test_the_list_names_them_all():
 
 
 def test_a_name_is_an_option_of_train(tmp_path):
-    outcome = call("train", "moons", "--objective", "previous", "--steps", 2, *SMALL, "--out", tmp_path / "run")
+    outcome = call("train", "moons", "--objective", "previous", "--updates", 2, *SMALL, "--out", tmp_path / "run")
     assert outcome.code == 0, outcome
     recipe = open_run(tmp_path / "run").recipe
     assert recipe.objective == OBJECTIVES["previous"].recipe
     assert recipe.schedule.steps == STEPS
-    line = refusal("train", "moons", "--objective", "simpel", "--steps", 2, "--out", tmp_path / "other")
+    line = refusal("train", "moons", "--objective", "simpel", "--updates", 2, "--out", tmp_path / "other")
     assert "simpel" in line
     assert not (tmp_path / "other").exists()

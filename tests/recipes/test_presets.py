@@ -51,7 +51,7 @@ def test_its_parts_fit_together(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_it_ends_by_a_budget_of_its_own(name):
     settings = build_settings(find_recipe(name).training)
-    assert (settings.steps is None) != (settings.seconds is None)
+    assert (settings.updates is None) != (settings.seconds is None)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -31,14 +31,14 @@ MAYBE = st.none() | WHOLE
 def trainings(draw):
     accumulate, parts = draw(st.integers(1, 9)), draw(st.integers(1, 99))
     return TrainingRecipe(
-        steps=draw(WHOLE),
+        updates=draw(WHOLE),
         minutes=draw(st.none() | POSITIVE),
         batch=accumulate * parts,
         accumulate=accumulate,
         rate=draw(POSITIVE),
         decay=draw(SHARES),
         precision=draw(st.sampled_from(["auto", "fp32", "bf16"])),
-        checkpoint_steps=draw(MAYBE),
+        checkpoint_updates=draw(MAYBE),
         seed=draw(st.integers(0, 2**63)),
     )
 
@@ -95,8 +95,8 @@ def test_every_preset_comes_back_from_json_unchanged(name):
 
 
 def test_what_is_left_out_takes_its_default():
-    recipe = from_json({"training": {"steps": 3}, "network": {}})
-    assert recipe == Recipe(training=TrainingRecipe(steps=3))
+    recipe = from_json({"training": {"updates": 3}, "network": {}})
+    assert recipe == Recipe(training=TrainingRecipe(updates=3))
 
 
 def every_field(kind=Recipe, path=()):
@@ -120,7 +120,7 @@ WORDS = [
 
 def at(path, value):
     """A recipe that is whole but for the value at this path."""
-    recipe = to_json(Recipe(training=TrainingRecipe(steps=3, minutes=1.0)))
+    recipe = to_json(Recipe(training=TrainingRecipe(updates=3, minutes=1.0)))
     *sections, name = path
     section = recipe
     for part in sections:
@@ -198,7 +198,7 @@ def test_a_whole_number_will_do_for_a_real_one():
     [
         ("traning", "training"),
         ("training.bach", "batch"),
-        ("training.checkpoint_step", "checkpoint_steps"),
+        ("training.checkpoint_update", "checkpoint_updates"),
         ("sampling.ets", "eta"),
         ("network.chanels", "channels"),
     ],
@@ -212,7 +212,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_ones(path, near):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        *((f"training.{name}", 0) for name in ("steps", "batch", "accumulate", "keep", "checkpoint_steps")),
+        *((f"training.{name}", 0) for name in ("updates", "batch", "accumulate", "keep", "checkpoint_updates")),
         *((f"training.{name}", -1) for name in ("warmup", "pictures", "half_life", "seed", "weight_decay")),
         *((f"training.{name}", 0) for name in ("minutes", "rate", "clip", "checkpoint_minutes")),
         *((f"training.{name}", math.nan) for name in ("minutes", "rate", "clip", "decay")),
@@ -231,13 +231,24 @@ def test_a_number_out_of_range_is_refused_by_the_field(path, value):
     assert "expected" in message
 
 
+def test_a_recipe_of_before_is_read_by_its_fields_old_names_and_written_by_the_new_ones():
+    recipe = from_json({"training": {"steps": 3, "checkpoint_steps": 2}, "sampling": {"steps": 7}})
+    assert recipe == Recipe(training=TrainingRecipe(updates=3, checkpoint_updates=2), sampling=SamplingRecipe(steps=7))
+    assert not {"steps", "checkpoint_steps"} & set(to_json(recipe)["training"])
+
+
+def test_a_field_by_both_its_names_is_refused():
+    with pytest.raises(EbbtideError, match="steps and updates"):
+        from_json({"training": {"steps": 3, "updates": 4}})
+
+
 def test_parts_must_divide_the_batch():
     with pytest.raises(EbbtideError, match=r"batch=10 .* 4 parts"):
-        from_json({"training": {"steps": 3, "batch": 10, "accumulate": 4}})
+        from_json({"training": {"updates": 3, "batch": 10, "accumulate": 4}})
 
 
 def test_a_recipe_must_end():
-    with pytest.raises(EbbtideError, match=r"training\.steps or training\.minutes"):
+    with pytest.raises(EbbtideError, match=r"training\.updates or training\.minutes"):
         from_json({})
 
 

@@ -126,7 +126,7 @@ def test_another_format_is_refused(copied, version):
 
 
 def test_a_recipe_that_this_version_does_not_know_is_refused_by_the_field(copied):
-    edited(copied, recipe={"training": {"steps": 3, "speed": 9}})
+    edited(copied, recipe={"training": {"updates": 3, "speed": 9}})
     with pytest.raises(EbbtideError, match="no field 'speed'"):
         open_run(copied)
 

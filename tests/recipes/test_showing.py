@@ -106,7 +106,7 @@ def test_vectors_of_any_length_can_be_shown(size):
 
 def test_pictures_drawn_in_training_are_those_that_the_run_draws_after_it(tmp_path):
     """Dropout belongs to training alone."""
-    trained(small(dropout=0.5, steps=2), tmp_path / "run")
+    trained(small(dropout=0.5, updates=2), tmp_path / "run")
     run = open_run(tmp_path / "run")
     in_training = (run.pictures / "final.png").read_bytes()
     showing.final(run, run.denoiser(), load("digits"), "cpu")

@@ -44,7 +44,7 @@ def stop_after(count):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["digits", "swiss-roll"])
 def test_a_run_that_was_stopped_and_resumed_is_the_run_that_never_stopped(tmp_path, name, precision):
-    recipe = small(name, dropout=0.1, steps=14, precision=precision, half_life=100)
+    recipe = small(name, dropout=0.1, updates=14, precision=precision, half_life=100)
     trained(recipe, tmp_path / "whole")
     stops = sorted(random.Random(name + precision).sample(range(1, 14), 3))
     before = 0
@@ -62,29 +62,29 @@ def test_a_run_that_was_stopped_and_resumed_is_the_run_that_never_stopped(tmp_pa
 
 
 def test_what_is_otherwise_after_a_resume_is_told(tmp_path):
-    trained(QUICK(steps=2), tmp_path / "run")
-    told = notes(trained(QUICK(steps=3, batch=8, clip=0.5), tmp_path / "run", resume=True))
+    trained(QUICK(updates=2), tmp_path / "run")
+    told = notes(trained(QUICK(updates=3, batch=8, clip=0.5), tmp_path / "run", resume=True))
     assert "from here on with batch 8 instead of 16, clip 0.5 instead of 1.0" in told
-    told = notes(trained(QUICK(steps=4, batch=8, clip=0.5), tmp_path / "run", resume=True))
+    told = notes(trained(QUICK(updates=4, batch=8, clip=0.5), tmp_path / "run", resume=True))
     assert not any("from here on" in note for note in told)
 
 
 def test_what_was_done_after_the_last_checkpoint_is_taken_back(tmp_path):
     """The loop is left where it stands, as a kill would, two updates after a checkpoint."""
-    recipe = QUICK(steps=12, checkpoint_steps=4)
+    recipe = QUICK(updates=12, checkpoint_updates=4)
     trained(recipe, tmp_path / "whole")
     for happening in train(recipe, tmp_path / "cut"):
         if isinstance(happening, Update) and happening.step == 10:
             break
     assert [step for step, _ in updates(tmp_path / "cut")] == list(range(1, 11))
     happenings = trained(recipe, tmp_path / "cut", resume=True)
-    assert "resumed from step 8" in notes(happenings)
+    assert "resumed from update 8" in notes(happenings)
     assert differing(last(tmp_path / "whole"), last(tmp_path / "cut")) == []
     assert updates(tmp_path / "whole") == updates(tmp_path / "cut")
 
 
 def test_without_a_checkpoint_it_begins_again(tmp_path):
-    recipe = QUICK(steps=5)
+    recipe = QUICK(updates=5)
     trained(recipe, tmp_path / "whole")
     for happening in train(recipe, tmp_path / "cut"):
         if isinstance(happening, Update) and happening.step == 3:
@@ -96,12 +96,12 @@ def test_without_a_checkpoint_it_begins_again(tmp_path):
 
 
 def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path):
-    recipe = QUICK(steps=4, decay=0.0)
+    recipe = QUICK(updates=4, decay=0.0)
     trained(recipe, tmp_path / "run")
-    trained(replace(recipe, training=replace(recipe.training, steps=9)), tmp_path / "run", resume=True)
-    trained(QUICK(steps=9, decay=0.0), tmp_path / "whole")
+    trained(replace(recipe, training=replace(recipe.training, updates=9)), tmp_path / "run", resume=True)
+    trained(QUICK(updates=9, decay=0.0), tmp_path / "whole")
     assert differing(last(tmp_path / "whole"), last(tmp_path / "run")) == []
-    assert open_run(tmp_path / "run").recipe.training.steps == 9
+    assert open_run(tmp_path / "run").recipe.training.updates == 9
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_finished_run_goes_on_with_a_larger_budget(tmp_path):
 def test_another_model_or_other_data_cannot_take_a_run_over(tmp_path, monkeypatch, what, section, change):
     monkeypatch.chdir(tmp_path)
     np.save("threes.npy", np.ones((10_000, 3)))
-    recipe, out = QUICK(steps=2), tmp_path / "run"
+    recipe, out = QUICK(updates=2), tmp_path / "run"
     trained(recipe, out)
     before = everything_in(out)
     other = replace(recipe, **{section: replace(getattr(recipe, section), **change)})
@@ -131,7 +131,7 @@ def test_another_model_or_other_data_cannot_take_a_run_over(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     "recipe",
     [
-        QUICK(steps=0),
+        QUICK(updates=0),
         QUICK(source="nowhere"),
         replace(QUICK(), schedule=replace(QUICK().schedule, name="list")),
         replace(QUICK(), schedule=replace(QUICK().schedule, name="linear", steps=2)),
@@ -154,21 +154,21 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path, name):
     assert everything_in(tmp_path) == {name: b"mine"}
 
 
-@pytest.mark.parametrize(("training", "expected"), [({"checkpoint_steps": 3, "keep": 3}, [3, 6, 7]), ({}, [7])])
+@pytest.mark.parametrize(("training", "expected"), [({"checkpoint_updates": 3, "keep": 3}, [3, 6, 7]), ({}, [7])])
 def test_checkpoints_come_at_their_steps_and_at_the_end(tmp_path, training, expected):
-    trained(QUICK(steps=7, **training), tmp_path)
+    trained(QUICK(updates=7, **training), tmp_path)
     found = checkpoints.everything(tmp_path / "checkpoints")
     assert [int(path.name.removeprefix("step-")) for path in found] == expected
 
 
 def test_checkpoints_come_by_the_clock_where_no_steps_are_given(tmp_path):
-    trained(QUICK(steps=4, checkpoint_minutes=1e-9, keep=9), tmp_path)
+    trained(QUICK(updates=4, checkpoint_minutes=1e-9, keep=9), tmp_path)
     assert len(checkpoints.everything(tmp_path / "checkpoints")) == 4
 
 
 @pytest.mark.parametrize(("steps", "count", "expected"), [(4, 2, [2, 4]), (2, 100, [1, 2]), (3, 0, [])])
 def test_pictures_are_spread_evenly_over_the_run(tmp_path, steps, count, expected):
-    trained(QUICK(steps=steps, pictures=count), tmp_path)
+    trained(QUICK(updates=steps, pictures=count), tmp_path)
     records = read_records(tmp_path / "metrics.jsonl")
     sampled = [record for record in records if record["kind"] == "sampled"]
     assert [record["step"] for record in sampled] == expected
@@ -179,7 +179,7 @@ def test_pictures_are_spread_evenly_over_the_run(tmp_path, steps, count, expecte
 
 
 def test_the_diary_says_what_every_update_did(tmp_path):
-    happenings = trained(QUICK(steps=6), tmp_path)
+    happenings = trained(QUICK(updates=6), tmp_path)
     seen = [happening for happening in happenings if isinstance(happening, Update)]
     records = [record for record in read_records(tmp_path / "metrics.jsonl") if record["kind"] == "update"]
     for update, record in zip(seen, records, strict=True):
@@ -217,16 +217,16 @@ def failing(monkeypatch):
 
 def test_training_that_cannot_go_on_leaves_a_good_checkpoint_and_says_where(tmp_path, failing):
     failing(*range(5, 99))
-    recipe = QUICK(steps=100, decay=0.0, checkpoint_steps=6)
+    recipe = QUICK(updates=100, decay=0.0, checkpoint_updates=6)
     with pytest.raises(TrainingStopped) as raised:
         trained(recipe, tmp_path / "bad")
     message = str(raised.value)
     path = checkpoints.latest(tmp_path / "bad" / "checkpoints")
-    assert f"at step {4 + PATIENCE}:" in message
+    assert f"at update {4 + PATIENCE}:" in message
     assert str(path) in message
     assert "noise levels t=" in message
     assert "swiss-roll[" in message
-    trained(QUICK(steps=4, decay=0.0), tmp_path / "good")
+    trained(QUICK(updates=4, decay=0.0), tmp_path / "good")
     assert differing(last(tmp_path / "good"), last(tmp_path / "bad")) == []
     groups = last(tmp_path / "bad").tensors.values()
     assert all(torch.isfinite(value).all() for group in groups for value in group.values())
@@ -235,7 +235,7 @@ def test_training_that_cannot_go_on_leaves_a_good_checkpoint_and_says_where(tmp_
 
 def test_after_it_was_mended_it_goes_on_from_there(tmp_path, failing):
     failing(*range(5, 99))
-    recipe = QUICK(steps=4 + PATIENCE + 3)
+    recipe = QUICK(updates=4 + PATIENCE + 3)
     with pytest.raises(TrainingStopped):
         trained(recipe, tmp_path)
     failing()
@@ -246,47 +246,47 @@ def test_after_it_was_mended_it_goes_on_from_there(tmp_path, failing):
 
 def test_a_skipped_update_is_told_and_counted(tmp_path, failing):
     failing(2, 4)
-    happenings = trained(QUICK(steps=6), tmp_path)
+    happenings = trained(QUICK(updates=6), tmp_path)
     assert len(notes(happenings, trouble=True)) == 2
-    assert "step 2 was skipped" in notes(happenings, trouble=True)[0]
+    assert "update 2 was skipped" in notes(happenings, trouble=True)[0]
     records = [record for record in read_records(tmp_path / "metrics.jsonl") if record["kind"] == "update"]
     assert [record["skipped"] for record in records] == [0, 1, 1, 2, 2, 2]
     assert [record["step"] for record in records if record["loss"] is None] == [2, 4]
 
 
 def test_a_schedule_that_leaves_data_behind_is_warned_of(tmp_path):
-    recipe = QUICK(steps=2)
+    recipe = QUICK(updates=2)
     recipe = replace(recipe, schedule=replace(recipe.schedule, name="constant", steps=3, beta=0.1))
     (text,) = notes(trained(recipe, tmp_path / "bad"), trouble=True)
     assert "bits a dimension" in text
-    assert notes(trained(QUICK(steps=2), tmp_path / "good"), trouble=True) == []
+    assert notes(trained(QUICK(updates=2), tmp_path / "good"), trouble=True) == []
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     source = pictures(tmp_path / "pictures", 20, colour=False)
     (source / "broken.png").write_bytes(b"\x89PNG\r\n")
-    (text,) = notes(trained(small("images", source=str(source), steps=1), tmp_path / "run"), trouble=True)
+    (text,) = notes(trained(small("images", source=str(source), updates=1), tmp_path / "run"), trouble=True)
     assert "1 of 21 files cannot be read" in text
     assert "broken.png" in text
 
 
 def test_without_tensorboard_it_trains_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(train_module.board, "open_board", lambda folder: None)
-    assert any("pip install" in text for text in notes(trained(QUICK(steps=2), tmp_path)))
+    assert any("pip install" in text for text in notes(trained(QUICK(updates=2), tmp_path)))
     assert not (tmp_path / "tensorboard").exists()
 
 
 def test_what_to_expect_is_said_first(tmp_path):
-    said = [happening.text for happening in trained(QUICK(steps=2), tmp_path) if isinstance(happening, Note)]
+    said = [happening.text for happening in trained(QUICK(updates=2), tmp_path) if isinstance(happening, Note)]
     assert "images/s" in said[1]
     assert said[1].startswith("to expect: about")
 
 
 def test_a_compiled_run_says_how_long_compiling_took_and_has_the_same_losses(tmp_path):
     """torch's compiler is told to do nothing: here only that it is asked, and that checkpoints stay what they were."""
-    trained(QUICK(steps=3), tmp_path / "plain")
+    trained(QUICK(updates=3), tmp_path / "plain")
     with torch.compiler.set_stance("force_eager"):
-        happenings = trained(QUICK(steps=3, compile="on"), tmp_path / "compiled")
+        happenings = trained(QUICK(updates=3, compile="on"), tmp_path / "compiled")
     said = [happening.text for happening in happenings if isinstance(happening, Note)]
     assert sum("torch compiled the network" in text for text in said) == 1
     assert updates(tmp_path / "compiled") == updates(tmp_path / "plain")
@@ -296,7 +296,7 @@ def test_a_compiled_run_says_how_long_compiling_took_and_has_the_same_losses(tmp
 
 def test_tensorboard_sees_the_loss_of_every_update(tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    trained(QUICK(steps=4, pictures=2), tmp_path)
+    trained(QUICK(updates=4, pictures=2), tmp_path)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     seen = [(event.step, event.value) for event in events.Scalars("train/loss")]
     assert seen == [(step, pytest.approx(loss)) for step, loss in updates(tmp_path)]
@@ -308,7 +308,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_can_go_on(tmp_path, monkeyp
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    recipe = QUICK(steps=6, checkpoint_steps=2)
+    recipe = QUICK(updates=6, checkpoint_updates=2)
     trained(recipe, tmp_path / "whole")
     with monkeypatch.context() as patch:
         for happening in train(recipe, tmp_path / "run"):
@@ -323,7 +323,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_run_can_go_on(tmp_path, monkeyp
 
 
 def test_nothing_that_could_run_code_is_written(tmp_path):
-    trained(QUICK(steps=2, pictures=1), tmp_path)
+    trained(QUICK(updates=2, pictures=1), tmp_path)
     files = [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name != "tensorboard"]
     assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors", ".png"}
 
@@ -340,11 +340,11 @@ def test_pictures_take_a_small_share_of_a_budget_of_minutes(tmp_path, monkeypatc
         return path
 
     monkeypatch.setattr(showing, "progress_picture", slowly)
-    trained(QUICK(steps=None, minutes=minutes, pictures=30), tmp_path / "minutes")
-    trained(QUICK(steps=30, pictures=3), tmp_path / "steps")
+    trained(QUICK(updates=None, minutes=minutes, pictures=30), tmp_path / "minutes")
+    trained(QUICK(updates=30, pictures=3), tmp_path / "updates")
     drawn = [
         len([r for r in read_records(tmp_path / name / "metrics.jsonl") if r["kind"] == "sampled"])
-        for name in ("minutes", "steps")
+        for name in ("minutes", "updates")
     ]
     # one before its price is known, one after the end, and a tenth of the time between
     assert 1 <= drawn[0] <= 2 + 0.1 * 60 * minutes / each + 1

@@ -36,7 +36,7 @@ def of_kind(out, kind):
 def test_files_that_cannot_be_read_are_named_before_the_first_update_and_on_record(tmp_path):
     source = pictures(tmp_path / "pictures", 20, colour=False)
     (source / "broken.png").write_bytes(b"\x89PNG\r\n")
-    happenings = trained(small("images", source=str(source), steps=2), tmp_path / "run")
+    happenings = trained(small("images", source=str(source), updates=2), tmp_path / "run")
     (text,) = notes(happenings, TROUBLE)
     assert "1 of 21 files cannot be read" in text
     assert "broken.png" in text
@@ -47,14 +47,14 @@ def test_files_that_cannot_be_read_are_named_before_the_first_update_and_on_reco
 
 def test_few_examples_are_worth_a_word_and_no_trouble(tmp_path):
     source = pictures(tmp_path / "pictures", 20, colour=False)
-    happenings = trained(small("images", source=str(source), steps=1), tmp_path / "run")
+    happenings = trained(small("images", source=str(source), updates=1), tmp_path / "run")
     assert notes(happenings, TROUBLE) == []
     assert any("20 examples: so few may be learned by heart" in text for text in notes(happenings))
 
 
 @pytest.mark.parametrize(("low", "high", "said"), [(0.0, 255.0, True), (0.0, 1.0, False), (None, None, False)])
 def test_data_on_another_scale_than_the_noise_are_said_to_be_not_normalised(tmp_path, low, high, said):
-    recipe = small(steps=1)
+    recipe = small(updates=1)
     recipe = replace(recipe, data=replace(recipe.data, low=low, high=high))
     found = [text for text in notes(trained(recipe, tmp_path), TROUBLE) if "not normalised" in text]
     assert len(found) == said
@@ -63,7 +63,7 @@ def test_data_on_another_scale_than_the_noise_are_said_to_be_not_normalised(tmp_
 
 
 def test_a_schedule_that_leaves_signal_is_trouble(tmp_path):
-    recipe = replace(small("moons", steps=1), schedule=ScheduleRecipe(name="constant", steps=3, beta=0.1))
+    recipe = replace(small("moons", updates=1), schedule=ScheduleRecipe(name="constant", steps=3, beta=0.1))
     (text,) = notes(trained(recipe, tmp_path), TROUBLE)
     assert "bits a dimension" in text
     assert "use more steps or larger betas" in text
@@ -73,7 +73,7 @@ def test_a_schedule_that_leaves_signal_is_trouble(tmp_path):
 
 
 def of_table(objective, steps=3):
-    recipe = replace(small(steps=steps, pictures=1), schedule=ScheduleRecipe(steps=20))
+    recipe = replace(small(updates=steps, pictures=1), schedule=ScheduleRecipe(steps=20))
     return with_objective(recipe, objective)
 
 
@@ -95,7 +95,7 @@ def test_losses_that_are_no_squared_error_alone_have_no_bars(tmp_path, objective
 
 
 def test_the_bar_of_a_constant_is_the_variance_where_errors_of_x0_count_as_they_are(tmp_path):
-    recipe = with_objective(small("swiss-roll", steps=4, pictures=2), "x0")
+    recipe = with_objective(small("swiss-roll", updates=4, pictures=2), "x0")
     trained(recipe, tmp_path)
     records = of_kind(tmp_path, "levels")
     variance = float(build_data(recipe.data).values.astype(np.float64).var(0).mean())
@@ -109,7 +109,7 @@ def test_the_bar_of_a_constant_is_the_variance_where_errors_of_x0_count_as_they_
 
 def test_a_network_that_beats_no_constant_is_told_once(tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "SEEN", 1)
-    happenings = trained(small("swiss-roll", steps=6, pictures=3, rate=1e-9), tmp_path)
+    happenings = trained(small("swiss-roll", updates=6, pictures=3, rate=1e-9), tmp_path)
     constant = [text for text in notes(happenings, TROUBLE) if "guessing the mean" in text]
     assert len(constant) == 1
     assert constant[0] in [record["message"] for record in of_kind(tmp_path, "event")]
@@ -119,7 +119,7 @@ def test_a_network_that_beats_no_constant_is_told_once(tmp_path, monkeypatch):
 def test_one_example_is_learned_as_any(tmp_path):
     """There is no covariance of one, so there are no bars; nothing stops."""
     source = pictures(tmp_path / "pictures", 1, colour=False)
-    *_, ended = trained(small("images", source=str(source), steps=2, pictures=1), tmp_path / "run")
+    *_, ended = trained(small("images", source=str(source), updates=2, pictures=1), tmp_path / "run")
     assert ended.finished
     (record,) = of_kind(tmp_path / "run", "levels")
     assert not any(record.get("constant", []))
@@ -127,7 +127,7 @@ def test_one_example_is_learned_as_any(tmp_path):
 
 def test_examples_that_are_all_alike_are_learned_as_any(tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "SEEN", 1)
-    happenings = trained(small("dots", steps=3, pictures=2), tmp_path)
+    happenings = trained(small("dots", updates=3, pictures=2), tmp_path)
     assert isinstance(happenings[-1], Ended)
     assert len(of_kind(tmp_path, "levels")) == 2
 
@@ -141,7 +141,7 @@ def rising(text):
 
 def test_a_learning_rate_far_too_high_is_told_once_and_at_a_fair_one_nothing_is(tmp_path):
     """The rate climbs for long, so that there is a loss to rise from."""
-    recipe = small("swiss-roll", steps=250, optimizer="adamw", warmup=250, decay=0.0, batch=32)
+    recipe = small("swiss-roll", updates=250, optimizer="adamw", warmup=250, decay=0.0, batch=32)
     for name, rate in (("high", 100.0), ("fair", 2e-3)):
         one = replace(recipe, training=replace(recipe.training, rate=rate))
         found = [text for text in notes(trained(one, tmp_path / name), TROUBLE) if rising(text)]

@@ -41,7 +41,7 @@ def mlp_trainee(dropout: float = 0.0) -> Trainee:
 
 
 def run(trainee: Trainee, objective: Any, dataset: Dataset = POINTS, precision: str = "fp32", **settings: Any) -> Any:
-    options = {"batch": 6, "steps": 10, "rate": 1e-2} | settings
+    options = {"batch": 6, "updates": 10, "rate": 1e-2} | settings
     return fit(trainee, objective, dataset, FitSettings(**options), accelerator_of(precision))
 
 
@@ -78,7 +78,7 @@ def pull_trainee() -> Trainee:
 
 def test_the_loss_falls():
     objective = DenoisingObjective(corruption=DENOISING.corruption, predicts="eps")
-    losses = [update.loss for update in run(mlp_trainee(), objective, load("mixture"), batch=128, steps=100)]
+    losses = [update.loss for update in run(mlp_trainee(), objective, load("mixture"), batch=128, updates=100)]
     assert np.mean(losses[:3]) == pytest.approx(1, abs=0.15), "a new network predicts 0 for noise of variance 1"
     assert np.mean(losses[-20:]) < 0.7
 
@@ -86,7 +86,7 @@ def test_the_loss_falls():
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 6])
 def test_an_update_follows_the_mean_gradient_over_all_its_parts(accumulate):
     whole, parts = pull_trainee(), pull_trainee()
-    options = {"rate": 1.0, "clip": 1e9, "steps": 4} | STEADY
+    options = {"rate": 1.0, "clip": 1e9, "updates": 4} | STEADY
     expected = list(run(whole, pull, **options))
     got = list(run(parts, pull, **options, accumulate=accumulate))
     assert torch.allclose(whole.network.weight, parts.network.weight, atol=1e-6)
@@ -96,7 +96,7 @@ def test_an_update_follows_the_mean_gradient_over_all_its_parts(accumulate):
 
 def test_an_epoch_of_updates_adds_up_to_the_mean_of_the_data():
     trainee = pull_trainee()
-    list(run(trainee, pull, rate=1.0, clip=1e9, steps=5, **STEADY))
+    list(run(trainee, pull, rate=1.0, clip=1e9, updates=5, **STEADY))
     assert torch.allclose(trainee.network.weight, torch.from_numpy(POINTS.values).mean(0) * 5, atol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_the_gradient_is_clipped_to_a_norm_and_never_enlarged(scale):
         return Losses(scale * (network(x0) * torch.tensor([3.0, 4.0])).sum(1), torch.ones(len(x0)).double())
 
     trainee = pull_trainee()
-    (update,) = run(trainee, scaled, rate=1.0, clip=0.5, steps=1, **STEADY)
+    (update,) = run(trainee, scaled, rate=1.0, clip=0.5, updates=1, **STEADY)
     assert update.grad_norm == pytest.approx(5 * scale, rel=1e-4)
     assert trainee.network.weight.norm().item() == pytest.approx(min(0.5, 5 * scale), rel=1e-4)
 
@@ -118,7 +118,7 @@ def test_the_rate_that_is_reported_is_the_one_that_is_used():
         (network(x0) * torch.tensor([1.0, 0.0])).sum(1), torch.ones(len(x0)).double()
     )
     updates = []
-    for update in run(trainee, objective, rate=0.1, clip=1e9, steps=20, warmup=5, decay=0.5):
+    for update in run(trainee, objective, rate=0.1, clip=1e9, updates=20, warmup=5, decay=0.5):
         moved.append((before - trainee.network.weight.detach()).norm().item())
         before = trainee.network.weight.detach().clone()
         updates.append(update)
@@ -165,7 +165,7 @@ def test_an_update_that_is_not_finite_changes_nothing(fault, precision):
 def test_one_bad_part_spoils_the_whole_update():
     trainee = mlp_trainee()
     before = frozen(trainee)
-    (update,) = run(trainee, Faulty("nan", {1}), steps=1, accumulate=3)
+    (update,) = run(trainee, Faulty("nan", {1}), updates=1, accumulate=3)
     assert update.skipped
     assert same(before, frozen(trainee))
 
@@ -181,10 +181,10 @@ def test_after_too_many_in_a_row_it_stops_and_names_where_and_which():
         return Losses(losses.values.masked_fill(bad, math.nan), torch.where(bad, 0.25, losses.times))
 
     with pytest.raises(TrainingStopped) as raised:
-        list(run(trainee, objective, batch=30, steps=100))
+        list(run(trainee, objective, batch=30, updates=100))
     message = str(raised.value)
     assert trainee.counters.step == 3 + PATIENCE
-    assert f"at step {3 + PATIENCE}:" in message
+    assert f"at update {3 + PATIENCE}:" in message
     assert "2 of 30 losses" in message
     assert "t=0.250 to 0.250" in message
     assert set(re.findall(r"points\[\d+\]", message)) == {"points[7]", "points[12]"}
@@ -193,13 +193,13 @@ def test_after_too_many_in_a_row_it_stops_and_names_where_and_which():
 def test_a_good_update_in_between_starts_the_count_anew():
     trainee, period = mlp_trainee(), PATIENCE
     faulty = {call for call in range(30) if call % period != period - 1}
-    updates = list(run(trainee, Faulty("inf", faulty), steps=30))
+    updates = list(run(trainee, Faulty("inf", faulty), updates=30))
     assert sum(update.skipped for update in updates) == trainee.counters.skipped == len(faulty)
 
 
 def test_a_gradient_that_stays_bad_stops_it_too():
     with pytest.raises(TrainingStopped, match=r"the gradient \(norm nan\)"):
-        list(run(mlp_trainee(), Faulty("gradient", set(range(100))), steps=100))
+        list(run(mlp_trainee(), Faulty("gradient", set(range(100))), updates=100))
 
 
 def test_the_generators_of_the_caller_are_left_alone():
@@ -261,7 +261,7 @@ def test_a_budget_of_time_ends_it_with_a_rate_near_zero(monkeypatch):
     module = importlib.import_module("ebbtide.training.fit")
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
     trainee = mlp_trainee()
-    updates = list(run(trainee, DENOISING, steps=None, seconds=200.0, warmup=3, decay=0.5))
+    updates = list(run(trainee, DENOISING, updates=None, seconds=200.0, warmup=3, decay=0.5))
     assert updates[-1].progress == 1.0
     assert 200 <= trainee.counters.seconds < 205
     assert max(update.rate for update in updates) == pytest.approx(1e-2)
@@ -275,4 +275,4 @@ def test_a_trainee_whose_budget_is_spent_is_left_alone():
     before = frozen(trainee)
     assert list(run(trainee, DENOISING)) == []
     assert same(before, frozen(trainee))
-    assert len(list(run(trainee, DENOISING, steps=13))) == 3
+    assert len(list(run(trainee, DENOISING, updates=13))) == 3

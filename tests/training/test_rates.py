@@ -56,8 +56,8 @@ def test_a_decay_that_is_no_share_is_refused(decay):
 
 @given(st.integers(0, 300), st.floats(0, 200))
 def test_progress_is_that_of_the_budget_nearer_its_end(step, seconds):
-    both = FitSettings(steps=200, seconds=60.0).progress(step, seconds)
-    alone = FitSettings(steps=200).progress(step, seconds), FitSettings(seconds=60.0).progress(step, seconds)
+    both = FitSettings(updates=200, seconds=60.0).progress(step, seconds)
+    alone = FitSettings(updates=200).progress(step, seconds), FitSettings(seconds=60.0).progress(step, seconds)
     assert both == max(alone)
     assert both == min(1.0, max(step / 200, seconds / 60))
 

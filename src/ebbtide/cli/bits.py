@@ -48,7 +48,7 @@ class BitsOptions:
     """How many, spread over the set."""
     levels: int = 64
     """Noise levels an example, drawn where the bound is paid."""
-    steps: int | None = None
+    chain: int | None = None
     """The bound of a chain of this many steps. None: the table's own; the limit of many in continuous time."""
     full: bool = False
     """Every step of the chain for every example, no estimate: T evaluations an example, twice."""
@@ -72,7 +72,7 @@ class BitsOptions:
 
 def bits(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
-    options = parse(BitsOptions, "bits", arguments)
+    options = parse(BitsOptions, "bits", arguments, renamed={"--steps": "--chain"})
     require(options.ode_examples >= 1, f"--ode-examples {options.ode_examples} came, expected at least 1")
     require(options.levels >= 2, f"--levels {options.levels} came, expected at least 2")
     run = open_run(options.run)
@@ -85,7 +85,7 @@ def bits(arguments: Sequence[str]) -> int:
         split=options.split,
         examples=options.examples,
         levels=options.levels,
-        steps=options.steps,
+        chain=options.chain,
         full=options.full,
         variance=options.variance,
         highest=options.highest,

@@ -23,6 +23,7 @@ from ebbtide.recipes.recipe import CorruptionRecipe, DataRecipe, Recipe
 from ebbtide.times import nearest
 
 FILM_MOMENTS = 40
+RENAMED = {"--steps": "--corruption-steps"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class CorruptOptions:
     """Also a film."""
     overwrite: bool = False
     """Write into a folder that is not empty."""
-    steps: int = 100
+    corruption_steps: int = 100
     """naive: T."""
     share: float = 0.05
     """naive: the share of all pixels that each step sets to black or white."""
@@ -59,12 +60,12 @@ class CorruptOptions:
 
 def corrupt(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
-    options = parse(CorruptOptions, "corrupt", arguments, about=corruptions_in_words())
+    options = parse(CorruptOptions, "corrupt", arguments, about=corruptions_in_words(), renamed=RENAMED)
     require(options.examples >= 1, f"--examples {options.examples} came, expected at least 1")
     require(options.levels >= 2, f"--levels {options.levels} came, expected at least 2")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
     chosen = CorruptionRecipe(
-        name=options.corruption, other=options.other, steps=options.steps, share=options.share, by=options.by
+        name=options.corruption, other=options.other, steps=options.corruption_steps, share=options.share, by=options.by
     )
     check_corruption(chosen)
     data = build_data(DataRecipe(source=options.source, size=options.size, labels=False))

@@ -31,7 +31,7 @@ def reconstruction_of(asked: Asked, trained: bool) -> Reconstruction:
         steps = track(
             train_decoder(run, asked.denoiser, _training_data(asked), first),
             "training the last decoder",
-            total=SETTINGS.steps,
+            total=SETTINGS.updates,
             console=screen,
             disable=not screen.is_terminal,
         )

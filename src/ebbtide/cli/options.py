@@ -7,7 +7,7 @@ import dataclasses
 import io
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,12 +26,20 @@ FRAMES = str.maketrans(dict.fromkeys("╭╮╰╯│─├┤", " "))
 
 
 def parse(
-    kind: type[Options], command: str, arguments: Sequence[str], default: Options | None = None, about: str = ""
+    kind: type[Options],
+    command: str,
+    arguments: Sequence[str],
+    default: Options | None = None,
+    about: str = "",
+    renamed: Mapping[str, str] | None = None,
 ) -> Options:
     """The command's options, read by tyro. What it cannot read is an EbbtideError, one line like all others.
 
-    about: added to what the help says at the top.
+    about: added to what the help says at the top. renamed: the new names of options that were called otherwise before.
     """
+    for argument in arguments:
+        old = argument.split("=", 1)[0].replace("_", "-")
+        require(old not in (renamed or {}), f"{old} came, which is now called {(renamed or {}).get(old)}")
     extra: dict[str, Any] = {} if default is None else {"default": default}
     if about:
         extra["description"] = f"{kind.__doc__}\n\n{about}"

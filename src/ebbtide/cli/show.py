@@ -91,7 +91,7 @@ def _progress(run: Run, diary: Diary) -> dict[str, str]:
     last = updates[-1]
     finished = any(record["kind"] == "done" and record["step"] == last["step"] for record in diary.records)
     images, seconds, loss = last.get("images"), last.get("seconds"), last.get("loss")
-    done = [f"{last['step']:,} steps"]
+    done = [f"{last['step']:,} updates"]
     done += [f"{images:,} images"] if images is not None else []
     done += [f"{seconds / 60:.1f} minutes"] if seconds is not None else []
     facts["trained"] = ", ".join(done) + (

@@ -29,6 +29,11 @@ from ebbtide.training import Update
 
 HELP = ("-h", "--help")
 TARGET = "PRESET|RECIPE.json|RUN"
+RENAMED = {
+    "--steps": "--updates (steps are those of sampling)",
+    "--training.steps": "--training.updates",
+    "--training.checkpoint-steps": "--training.checkpoint-updates",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class TrainOptions:
     IDX file, or hf:NAME. None: the preset's own."""
     out: Path | None = None
     """The run's folder; None: runs/ and the recipe's name."""
-    steps: int | None = None
+    updates: int | None = None
     """Stop after this many updates."""
     minutes: float | None = None
     """Stop after this much time; the learning rate falls to zero as it ends."""
@@ -72,7 +77,7 @@ def train(arguments: Sequence[str]) -> int:
 
 def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:
     about = f"{presets_in_words()}\n\n{corruptions_in_words()}\n\n{objectives_in_words()}"
-    return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), about)
+    return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), about, RENAMED)
 
 
 def presets_in_words() -> str:
@@ -107,11 +112,11 @@ def _folder(target: str, options: TrainOptions) -> Path:
 def _chosen(options: TrainOptions) -> Recipe:
     """The recipe, after all options."""
     recipe, training = options.recipe, options.recipe.training
-    require(options.steps is None or options.minutes is None, "--steps and --minutes both came: give one of them")
-    if options.steps is not None:
-        training = replace(training, steps=options.steps, minutes=None)
+    require(options.updates is None or options.minutes is None, "--updates and --minutes both came: give one of them")
+    if options.updates is not None:
+        training = replace(training, updates=options.updates, minutes=None)
     if options.minutes is not None:
-        training = replace(training, steps=None, minutes=options.minutes)
+        training = replace(training, updates=None, minutes=options.minutes)
     if options.seed is not None:
         training = replace(training, seed=options.seed)
     data = recipe.data if options.data is None else replace(recipe.data, source=options.data)
@@ -124,10 +129,10 @@ def _show(happenings: Iterator[Note | Update | Ended], recipe: Recipe) -> int:
     """Notes above a progress bar; the way to go on at the end."""
     minutes = recipe.training.minutes
     screen.print(
-        f"training {recipe.name} for {f'{minutes:g} minutes' if minutes else f'{recipe.training.steps} steps'}"
+        f"training {recipe.name} for {f'{minutes:g} minutes' if minutes else f'{recipe.training.updates:,} updates'}"
     )
     bar = Progress(
-        TextColumn("step {task.fields[step]:>6}"),
+        TextColumn("update {task.fields[step]:>6}"),
         BarColumn(),
         TextColumn("loss {task.fields[loss]:.4f}"),
         TextColumn("{task.fields[speed]:,.0f} images/s"),
@@ -205,7 +210,7 @@ class _Lines:
         if self.enabled and (now - self.last >= self.every or update.progress >= 1):
             self.last = now
             screen.print(
-                f"step {update.step}  {update.progress:.0%}  loss {meter.loss:.4f}  "
+                f"update {update.step}  {update.progress:.0%}  loss {meter.loss:.4f}  "
                 f"{meter.speed:,.0f} images/s  {meter.left()}"
             )
             sys.stdout.flush()

@@ -28,14 +28,14 @@ def check_records(records: Sequence[Mapping[str, Any]], optimizer: str, rate: fl
 
 def _finite(updates: Sequence[Mapping[str, Any]]) -> Finding:
     """Losses and gradients that were not finite, and where they began."""
-    steps = updates[-1]["step"]
+    count = updates[-1]["step"]
     skipped = int(updates[-1].get("skipped") or 0)
     if not skipped:
-        return fine("training: finite", f"every loss and gradient of {steps:,} updates was finite")
+        return fine("training: finite", f"every loss and gradient of {count:,} updates was finite")
     first = next(record for record in updates if record.get("skipped"))
     what = "the loss" if first.get("loss") is None else "the gradient"
-    said = f"{skipped:,} of {steps:,} updates were skipped; it began at step {first['step']:,} with {what}"
-    if skipped <= MOST_SKIPPED * steps:
+    said = f"{skipped:,} of {count:,} updates were skipped; it began at update {first['step']:,} with {what}"
+    if skipped <= MOST_SKIPPED * count:
         return note("training: finite", said)
     return wrong("training: finite", f"{said}, which was not finite", "losses that are not finite")
 

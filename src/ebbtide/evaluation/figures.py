@@ -101,7 +101,7 @@ def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
             linewidth=2.2 if final else 1.2,
             alpha=1.0 if final else 0.5 + 0.3 * index / len(chosen),
             linestyle="-" if final else styles[index % len(styles)],
-            label=f"step {record['step']:,}",
+            label=f"update {record['step']:,}",
         )
     losses = np.array([value for record in chosen for value in record["loss"] if is_number(value)], dtype=float)
     edges = np.array(last["edges"], dtype=float)

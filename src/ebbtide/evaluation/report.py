@@ -97,11 +97,11 @@ def _head(run: Path, about: Mapping[str, Any], records: figures.RecordList, said
 
 def _state(records: figures.RecordList) -> str:
     if not records:
-        return "The records are empty: training has not made its first step yet."
+        return "The records are empty: training has not made its first update yet."
     last = max(record["step"] for record in records)
     if _is_done(records):
-        return f"Finished at step {last:,}."
-    return f"Not finished; the last record is from step {last:,}."
+        return f"Finished at update {last:,}."
+    return f"Not finished; the last record is from update {last:,}."
 
 
 def _is_done(records: figures.RecordList) -> bool:
@@ -124,11 +124,11 @@ def _key_numbers(data: Mapping[str, Any], records: figures.RecordList) -> dict[s
     speed = figures.series(records, "images_per_second")[1]
     loss = figures.series(records, "loss")[1]
     skipped = figures.series(records, "skipped")[1]
-    steps = max((record["step"] for record in records), default=None)
+    count = max((record["step"] for record in records), default=None)
     which = "final loss" if _is_done(records) else "latest loss"
     found = {
         "examples": whole(data.get("examples")),
-        "steps": whole(steps),
+        "updates": whole(count),
         "images seen": whole(last("images")),
         "time": duration(seconds) if seconds is not None else None,
         "images/s": whole(float(np.median(speed))) if len(speed) else None,
@@ -167,7 +167,7 @@ def _over_training(run: Path, records: figures.RecordList) -> str:
 
 
 def _sampled(run: Path, records: figures.RecordList) -> list[tuple[int, Path]]:
-    """Step and picture in the order of steps: those on record, else those in the folder."""
+    """Step and picture in the order of updates: those on record, else those in the folder."""
     found: dict[int, Path] = {}
     for record in records:
         name = record.get("file") if record["kind"] == "sampled" else None
@@ -183,7 +183,7 @@ def _sampled(run: Path, records: figures.RecordList) -> list[tuple[int, Path]]:
 
 
 def _sample(step: int, path: Path, kind: str) -> str | None:
-    return picture(path, f"samples at step {step}", f"step {step:,}", kind)
+    return picture(path, f"samples at update {step}", f"update {step:,}", kind)
 
 
 def _picture_section(run: Path, name: str, title: str, kind: str = "") -> str:
@@ -215,7 +215,7 @@ def _events(records: figures.RecordList) -> str:
     if not shown:
         return section("Events", sentence("Nothing out of the ordinary was written down."))
     lines = [
-        f"<li><b>step {record['step']:,}</b><span>{escape(str(record.get('message', '')))}</span></li>"
+        f"<li><b>update {record['step']:,}</b><span>{escape(str(record.get('message', '')))}</span></li>"
         for record in shown
     ]
     left_out = len(events) - len(shown)

@@ -43,7 +43,7 @@ class BitsSettings:
     split: Literal["train", "test"] = "test"
     examples: int = 1000
     levels: int = 64
-    steps: int | None = None
+    chain: int | None = None
     full: bool = False
     variance: Variance | None = None
     highest: float | None = None
@@ -108,11 +108,11 @@ def _ladder(run: Run, settings: BitsSettings) -> Ladder:
         variance != "learned" or learned,
         f"--variance learned came, but {run.path} was trained with a fixed variance: step or posterior",
     )
-    if schedule.steps is None and settings.steps is None:
-        require(not settings.full, "--full came for a schedule in continuous time: say how many steps, --steps 1000")
+    if schedule.steps is None and settings.chain is None:
+        require(not settings.full, "--full came for a schedule in continuous time: say how many steps, --chain 1000")
         require(
             settings.variance is None,
-            f"--variance {settings.variance} came for the limit of many steps, where none is left: add --steps 1000",
+            f"--variance {settings.variance} came for the limit of many steps, where none is left: add --chain 1000",
         )
         highest = highest_log_snr(run, settings.first_noise) if settings.highest is None else settings.highest
         limit = Limit(schedule, highest)
@@ -123,7 +123,7 @@ def _ladder(run: Run, settings: BitsSettings) -> Ladder:
         settings.highest is None,
         "--highest came for a chain of steps, whose first step is the schedule's own: leave it out",
     )
-    ladder = Steps.of(schedule, settings.steps, variance)
+    ladder = Steps.of(schedule, settings.chain, variance)
     require(len(ladder.times) >= 2, "a chain of one step came, between whose ends nothing is paid: expected 2 or more")
     return ladder
 

@@ -223,7 +223,7 @@ def build_settings(recipe: TrainingRecipe) -> FitSettings:
         warmup=recipe.warmup,
         decay=recipe.decay,
         clip=recipe.clip,
-        steps=recipe.steps,
+        updates=recipe.updates,
         seconds=None if recipe.minutes is None else 60 * recipe.minutes,
         seed=recipe.seed,
     )

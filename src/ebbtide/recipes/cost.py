@@ -79,8 +79,8 @@ def expectation(speed: float, training: TrainingRecipe) -> str:
     if training.minutes is not None:
         count = updates * 60 * training.minutes
         return f"about {speed:,.3g} images/s, {count:,.3g} updates in {training.minutes:g} minutes"
-    assert training.steps is not None
-    return f"about {speed:,.3g} images/s, {duration(training.steps / updates)} for {training.steps:,} updates"
+    assert training.updates is not None
+    return f"about {speed:,.3g} images/s, {duration(training.updates / updates)} for {training.updates:,} updates"
 
 
 def duration(seconds: float) -> str:

@@ -156,7 +156,7 @@ def train_classifier(dataset: Dataset, held_out: Dataset | None, kind: str) -> I
     network = _new(dataset, kind)
     accelerator = accelerator_of("fp32")
     network.to(accelerator.device)
-    settings = FitSettings(batch=BATCH, rate=2e-3, warmup=50, decay=0.7, steps=updates_for(dataset))
+    settings = FitSettings(batch=BATCH, rate=2e-3, warmup=50, decay=0.7, updates=updates_for(dataset))
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=0.05)
     objective: Objective = LabelObjective() if kind == "labels" else TurnObjective()
     yield from fit(Trainee(network, optimizer, Average(network, 0)), objective, data, settings, accelerator)

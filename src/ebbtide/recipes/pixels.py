@@ -27,7 +27,7 @@ from ebbtide.training.average import Average
 from ebbtide.training.machine import accelerator_of
 from ebbtide.training.state import Trainee
 
-SETTINGS = FitSettings(batch=64, rate=2e-3, warmup=20, decay=0.5, steps=400)
+SETTINGS = FitSettings(batch=64, rate=2e-3, warmup=20, decay=0.5, updates=400)
 MOST_PIXELS = 8192
 """Of all channels, an update: the 256 values of each take 30 kB; large images come in smaller batches."""
 

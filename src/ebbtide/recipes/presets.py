@@ -57,7 +57,7 @@ _TOY = Recipe(
     name="toy",
     schedule=ScheduleRecipe(name="cosine"),
     network=NetworkRecipe(name="mlp"),
-    training=TrainingRecipe(steps=4000, batch=512, optimizer="adamw", rate=2e-3, half_life=200_000, pictures=4),
+    training=TrainingRecipe(updates=4000, batch=512, optimizer="adamw", rate=2e-3, half_life=200_000, pictures=4),
     sampling=SamplingRecipe(sampler="ddim", steps=50, grid="uniform", clip=False),
 )
 _PATCHED = NetworkRecipe(patch=2, channels=48, multipliers=(1, 2), attention=(False, False))
@@ -99,7 +99,7 @@ PRESETS: dict[str, Preset] = {
             schedule=ScheduleRecipe(name="linear", steps=100),
             network=NetworkRecipe(name="upside-down"),
             objective=ObjectiveRecipe(predicts="eps"),
-            training=TrainingRecipe(steps=2000, optimizer="adamw", half_life=20_000, precision="fp32", pictures=4),
+            training=TrainingRecipe(updates=2000, optimizer="adamw", half_life=20_000, precision="fp32", pictures=4),
             sampling=SamplingRecipe(sampler="ancestral", steps=100),
         ),
         "3x3 pictures of one dot, the smallest example of the lectures (CS182): seconds on one core",
@@ -162,14 +162,14 @@ PRESETS |= {
         "digits",
         "digits with a larger network, for one GPU",
         NetworkRecipe(channels=96, blocks=2, attention=(True, True)),
-        steps=10_000,
+        updates=10_000,
         batch=256,
     ),
     "fashion-base": _base(
         "fashion",
         "fashion with a larger network, for one GPU",
         NetworkRecipe(channels=64, multipliers=(1, 2, 2), blocks=2, attention=(False, True, True)),
-        steps=50_000,
+        updates=50_000,
         batch=256,
     ),
     "cifar10-base": _base(
@@ -178,21 +178,21 @@ PRESETS |= {
         NetworkRecipe(
             channels=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(False, True, False, False), dropout=0.1
         ),
-        steps=200_000,
+        updates=200_000,
         batch=256,
     ),
     "faces64-base": _base(
         "faces64",
         "faces64 with a larger network, for one GPU",
         NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=2, attention=(False, False, True, True)),
-        steps=300_000,
+        updates=300_000,
         batch=128,
     ),
     "imagenet64-base": _base(
         "imagenet64",
         "imagenet64 with a larger network, for one GPU",
         NetworkRecipe(channels=128, multipliers=(1, 2, 3, 4), blocks=3, attention=(False, False, True, True)),
-        steps=500_000,
+        updates=500_000,
         batch=256,
     ),
 }
@@ -205,7 +205,7 @@ def _undone(name: str, about: str, sampling: SamplingRecipe, objective: Objectiv
         "data": DataRecipe(source="digits", labels=False),
         "corruption": CorruptionRecipe(name=name.removeprefix("cold-")),
         "network": replace(_PATCHED, lean=True),
-        "training": TrainingRecipe(steps=1000, batch=64, rate=2e-3, half_life=20_000, pictures=4),
+        "training": TrainingRecipe(updates=1000, batch=64, rate=2e-3, half_life=20_000, pictures=4),
         **changes,
     }
     return Preset(Recipe(name=name, sampling=sampling, objective=objective, **fields), about, shape, 0)

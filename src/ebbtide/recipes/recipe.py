@@ -151,7 +151,7 @@ class ObjectiveRecipe:
 class TrainingRecipe:
     """How it is trained."""
 
-    steps: int | None = None
+    updates: int | None = None
     """Stop after this many updates."""
     minutes: float | None = None
     """Stop after this much time; the learning rate falls to zero as it ends."""
@@ -181,7 +181,7 @@ class TrainingRecipe:
     """All of a run's randomness."""
     checkpoint_minutes: float = 2.0
     """Time between checkpoints; one more is made at the end and at Ctrl-C."""
-    checkpoint_steps: int | None = None
+    checkpoint_updates: int | None = None
     """Make a checkpoint every so many updates instead."""
     keep: int = 2
     """Checkpoints kept."""
@@ -227,16 +227,16 @@ class Recipe:
 def check(recipe: Recipe) -> Recipe:
     """The recipe, if every number in it is within its bounds; else an error that names the first that is not."""
     training = recipe.training
-    ends = training.steps is not None or training.minutes is not None
-    require(ends, "the recipe has no end: give training.steps or training.minutes")
+    ends = training.updates is not None or training.minutes is not None
+    require(ends, "the recipe has no end: give training.updates or training.minutes")
     for name, value, least in (
-        ("training.steps", training.steps, 1),
+        ("training.updates", training.updates, 1),
         ("training.batch", training.batch, 1),
         ("training.accumulate", training.accumulate, 1),
         ("training.keep", training.keep, 1),
         ("training.warmup", training.warmup, 0),
         ("training.pictures", training.pictures, 0),
-        ("training.checkpoint_steps", training.checkpoint_steps, 1),
+        ("training.checkpoint_updates", training.checkpoint_updates, 1),
         ("training.half_life", training.half_life, 0),
         ("training.weight_decay", training.weight_decay, 0),
         ("training.seed", training.seed, 0),

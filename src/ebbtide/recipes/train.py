@@ -138,7 +138,10 @@ def _resume(run: Run, trainee: Trainee) -> list[Note]:
     was, now = before.recipe.training, run.recipe.training
     changed = [name for name in HOW if getattr(was, name) != getattr(now, name)]
     told = ", ".join(f"{name} {getattr(now, name)} instead of {getattr(was, name)}" for name in changed)
-    return [Note(f"resumed from step {trainee.counters.step}"), *([Note(f"from here on with {told}")] if told else [])]
+    return [
+        Note(f"resumed from update {trainee.counters.step}"),
+        *([Note(f"from here on with {told}")] if told else []),
+    ]
 
 
 def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee) -> list[Note]:
@@ -202,7 +205,7 @@ class _Session:
                     )
                     compiling = False
                 if update.skipped:
-                    yield self._noted(f"step {update.step} was skipped: its loss or gradient was not finite")
+                    yield self._noted(f"update {update.step} was skipped: its loss or gradient was not finite")
                 risen = self.loss_watch.take(update)
                 if risen:
                     yield self._noted(risen)
@@ -302,8 +305,8 @@ class _Session:
         return self.level_watch
 
     def _checkpoint_due(self, step: int) -> bool:
-        if self.training.checkpoint_steps is not None:
-            return step % self.training.checkpoint_steps == 0
+        if self.training.checkpoint_updates is not None:
+            return step % self.training.checkpoint_updates == 0
         due = time.monotonic() - self.saved_at >= 60 * self.training.checkpoint_minutes
         return self._anywhere(due)
 

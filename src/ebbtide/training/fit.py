@@ -31,7 +31,7 @@ PATIENCE = 5
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """batch: examples an update and process, in `accumulate` parts. rate: the peak. Ends after `steps` or `seconds`."""
+    """batch: examples an update and process, in `accumulate` parts. rate: the peak. Ends after `updates` or seconds."""
 
     batch: int = 128
     accumulate: int = 1
@@ -39,15 +39,15 @@ class FitSettings:
     warmup: int = 100
     decay: float = 0.3
     clip: float = 1.0
-    steps: int | None = None
+    updates: int | None = None
     seconds: float | None = None
     seed: int = 0
 
     def progress(self, step: int, seconds: float) -> float:
         """How far the run is, 0 to 1, by whichever budget is nearer its end."""
-        by_steps = step / self.steps if self.steps is not None else 0.0
+        by_updates = step / self.updates if self.updates is not None else 0.0
         by_time = seconds / self.seconds if self.seconds is not None else 0.0
-        return min(1.0, max(by_steps, by_time))
+        return min(1.0, max(by_updates, by_time))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,7 @@ def _not_finite(step: int, losses: Losses, names: tuple[str, ...], grad_norm: fl
     shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
     what = f"{int(bad.sum())} of {len(names)} losses" if bool(bad.any()) else f"the gradient (norm {grad_norm})"
     return (
-        f"training stopped at step {step}: {PATIENCE} updates in a row were not finite; in the last one {what}, at "
+        f"training stopped at update {step}: {PATIENCE} updates in a row were not finite; in the last one {what}, at "
         f"noise levels t={float(times.min()):.3f} to {float(times.max()):.3f}, from {shown}. None of them reached the "
         "weights. Look at those files, or lower the learning rate"
     )
