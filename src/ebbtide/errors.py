@@ -24,3 +24,15 @@ def near_misses(word: str, choices: list[str] | tuple[str, ...]) -> str:
 
     close = get_close_matches(word, choices, n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def printable(text: str) -> str:
+    r"""The text with everything escaped that no terminal should be sent: bytes that are no UTF-8 (as file names may
+    hold them), line ends and other control characters. What is fit to print stays as it is."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python keeps the bytes of a file name that are no UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()

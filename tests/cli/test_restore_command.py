@@ -1,6 +1,7 @@
 """ebbtide restore: original, noised and restored side by side, for pictures of the run's size and colour."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -174,6 +175,32 @@ def test_a_mask_of_one_colour_is_refused(tmp_path, value):
     Image.fromarray(np.full((8, 8), value, np.uint8)).save(tmp_path / "mask.png")
     line = refusal("restore", grey_run(), "--examples", 1, "--mask", tmp_path / "mask.png")
     assert "expected white where to paint" in line
+
+
+def test_a_mask_lies_on_the_pixels_that_it_was_drawn_on(tmp_path):
+    """Twice as wide as high: of picture and mask the same middle is taken."""
+    values = np.zeros((8, 16), np.uint8)
+    values[:, 8:12] = 255
+    Image.fromarray(values).save(tmp_path / "wide.png")
+    out = tmp_path / "out.png"
+    given = (tmp_path / "wide.png", "--resize", "--mask", tmp_path / "wide.png")
+    assert call("restore", grey_run(), *given, "--out", out).code == 0
+    _, known, _ = columns_of(out)
+    grey = known[:, known.shape[1] // 2 :]
+    assert len(np.unique(known[:, : known.shape[1] // 2])) == 1
+    assert len(np.unique(grey)) == 1
+    assert not np.array_equal(known[:, :1], grey[:, :1])
+
+
+@pytest.mark.parametrize("mask", [False, True])
+@pytest.mark.parametrize("content", [b"P6 9000 9000 255\n", None])
+def test_pictures_that_would_hang_or_fill_the_memory_are_refused(tmp_path, content, mask):
+    path = tmp_path / "bad.ppm"
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    given = ("--examples", 1, "--mask", path) if mask else (path, "--resize")
+    line = refusal("restore", grey_run(), *given, "--out", tmp_path / "out.png")
+    assert "bad.ppm" in line
+    assert ("pipe" if content is None else "more than its") in line
 
 
 def test_a_mask_that_is_no_picture_is_refused(tmp_path):

@@ -1,5 +1,10 @@
 """A folder as people have them: mixed, nested, linked, and a little broken."""
 
+import inspect
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -127,5 +132,76 @@ def test_only_links_out_says_so(tmp_path):
     outside = save(tmp_path / "other/c.png")
     (tmp_path / "root").mkdir()
     (tmp_path / "root/c.png").symlink_to(outside)
-    with pytest.raises(EbbtideError, match="1 links lead out"):
+    with pytest.raises(EbbtideError, match=r"passed over were 1, the first is c\.png: a link that leads out"):
         load_folder(tmp_path / "root")
+
+
+def test_what_is_no_file_is_passed_over_with_its_reason(tmp_path):
+    save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    dataset = load_folder(tmp_path, size=4)
+    assert dataset.names == ("a.png",)
+    reasons = dict(note.split(": ", 1) for note in dataset.skipped)
+    assert reasons == {
+        "pipe.png": "a pipe (FIFO), not a file",
+        "self.png": "a link to itself or to nothing",
+        "lost.png": "a link to itself or to nothing",
+        "zero.png": "a link that leads out of the folder",
+    }
+
+
+def dig(root, name, depth):
+    """A folder below a folder below ..., however long its path becomes; returns a handle of the last one."""
+    place = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=place)
+        below = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    return place
+
+
+def test_deep_folders_are_walked_and_those_beyond_any_path_passed_over(tmp_path):
+    picture = save(tmp_path / "a.png")
+    handles = dig(tmp_path, "d", 300), dig(tmp_path, "e" * 250, 20)
+    limit = sys.getrecursionlimit()
+    try:
+        os.link(picture, "b.png", dst_dir_fd=handles[0])
+        sys.setrecursionlimit(len(inspect.stack(0)) + 100)
+        within, passed = find_images(tmp_path)
+        assert [name[-5:] for name in within] == ["a.png", "b.png"]
+        assert [note.split(": ")[1] for note in passed] == ["the folder cannot be opened (File name too long)"]
+    finally:
+        sys.setrecursionlimit(limit)
+        for handle in handles:
+            os.close(handle)
+        subprocess.run(["rm", "-rf", tmp_path / "d", tmp_path / ("e" * 250)], check=True)
+
+
+def test_a_folder_that_may_not_be_opened_is_said(tmp_path, monkeypatch):
+    save(tmp_path / "a.png")
+    save(tmp_path / "locked/b.png")
+    scan = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    dataset = load_folder(tmp_path, size=4)
+    assert dataset.skipped == ("locked: the folder cannot be opened (Permission denied)",)
+
+
+def test_names_that_no_terminal_could_print_are_written_with_escapes(tmp_path):
+    for name in (b"caf\xe9/1.png", b"red \x1b[31m/2\n.png", "gr\u00fcn/3.png".encode()):
+        save(tmp_path / os.fsdecode(name))
+    dataset = load_folder(tmp_path, size=4)
+    assert len(dataset) == 3
+    assert dataset.classes == (r"caf\xe9", "gr\u00fcn", r"red \x1b[31m")
+    assert dataset.names == (r"caf\xe9/1.png", "gr\u00fcn/3.png", r"red \x1b[31m/2\n.png")
+    "".join(dataset.names).encode()

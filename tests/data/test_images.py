@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ebbtide.data.images import decode, resize_all
+from ebbtide.data.images import decode, height_and_width, resize_all
 from ebbtide.errors import EbbtideError
 
 rng = np.random.default_rng(0)
 SMOOTH = np.stack(np.meshgrid(np.linspace(0, 255, 64), np.linspace(255, 0, 64)), axis=-1).astype(np.uint8)
+
+NOISE = rng.integers(0, 256, (40, 30), dtype=np.uint8)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -39,6 +41,19 @@ def test_the_middle_is_kept(wide):
     if not wide:
         picture, middle = picture.transpose(1, 0, 2), middle.transpose(1, 0, 2)
     assert np.array_equal(decode(Image.fromarray(picture), 8), middle)
+
+
+@pytest.mark.parametrize(("size", "rows", "columns"), [((12, 24), (6, 18), (0, 24)), ((24, 6), (0, 24), (9, 15))])
+def test_a_size_that_is_not_square_keeps_the_middle_of_its_shape(size, rows, columns):
+    picture = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    middle = picture[slice(*rows), slice(*columns)]
+    assert np.array_equal(decode(Image.fromarray(picture), size), middle)
+    twice = decode(Image.fromarray(picture), (2 * size[0], 2 * size[1]), nearest=True)
+    assert np.array_equal(twice, middle.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_nearest_makes_no_new_colours():
+    assert set(np.unique(decode(Image.fromarray((NOISE > 99) * np.uint8(255)), (7, 5), nearest=True))) == {0, 255}
 
 
 def test_reducing_averages_and_does_not_alias():
@@ -181,3 +196,10 @@ def test_arrays_are_resized_as_pictures_are(channels):
         expected = decode(Image.fromarray(before.squeeze()), 5)
         assert np.array_equal(np.broadcast_to(after, (5, 5, 3)), expected)
     assert resize_all(resized, 5) is resized
+    assert resize_all(values, (6, 4)).shape == (3, 6, 4, channels)
+
+
+@pytest.mark.parametrize("size", [0, -1, (4, 0)])
+def test_a_size_without_pixels_is_refused(size):
+    with pytest.raises(EbbtideError, match="size is"):
+        height_and_width(size)

@@ -11,7 +11,8 @@ import numpy as np
 from ebbtide.data.colour import Colour
 from ebbtide.data.dataset import Dataset, spread
 from ebbtide.data.gather import gather
-from ebbtide.errors import EbbtideError
+from ebbtide.data.opening import why_no_file
+from ebbtide.errors import EbbtideError, printable
 
 FORMATS = ("png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "jp2", "avif")
 SUFFIXES = frozenset(f".{name}" for name in FORMATS)
@@ -30,8 +31,9 @@ def load_folder(
 
     The subfolders of the first level are classes, if there are at least two and no picture lies outside them. A folder
     whose only subfolders are `train` and `test` (or `val`, `valid`, `validation`) is taken apart into these splits;
-    any other has no test split. Hidden files are passed over. Pictures that cannot be read, and links that lead out of
-    the folder, are listed in `skipped`.
+    any other has no test split. Hidden files are passed over. Pictures that cannot be read, what is no file (pipes,
+    devices, sockets), folders that cannot be opened, and links that lead out of the folder or nowhere, are listed in
+    `skipped`. Names that no terminal could print are written with escapes.
 
     Raises EbbtideError if there is no picture, or none that can be read.
     """
@@ -43,55 +45,83 @@ def load_folder(
         )
     # a class may be missing in one split: train and test must number them alike
     found = {name: find_images(root) for name, root in splits.items()}
-    root, (paths, outside) = splits[split], found[split]
+    root, (paths, passed) = splits[split], found[split]
     if not paths:
-        detail = f"; {len(outside)} links lead out of it, copy the files instead" if outside else ""
+        detail = f"; passed over were {len(passed)}, the first is {passed[0]}" if passed else ""
         raise EbbtideError(f"{root} holds no pictures ({', '.join(FORMATS)}){detail}")
     classes = _classes([path for some, _ in found.values() for path in some])
     chosen = spread(len(paths), limit)
-    sources = ((paths[i], root / paths[i]) for i in chosen)
+    sources = ((printable(paths[i]), root / paths[i]) for i in chosen)
     gathered = gather(sources, len(chosen), size=size, colour=colour, origin=str(root))
     kept = [paths[i] for i in chosen[gathered.kept]]
     labels = np.array([classes.index(path.split("/")[0]) for path in kept], np.int64) if classes else None
     prefix = root.relative_to(folder).as_posix() + "/" if root != folder else ""
     return Dataset(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         values=gathered.values,
         labels=labels,
-        classes=classes,
-        names=tuple(prefix + path for path in kept),
-        skipped=tuple(prefix + note for note in (*gathered.skipped, *outside)),
+        classes=tuple(map(printable, classes)),
+        names=tuple(prefix + printable(path) for path in kept),
+        skipped=tuple(prefix + note for note in (*gathered.skipped, *passed)),
     )
 
 
 def find_images(root: Path) -> tuple[list[str], list[str]]:
-    """The pictures below root as sorted paths within it, with "/" on every system; and the links that lead out."""
-    within, outside = [], []
-    real_root = root.resolve()
-    for place, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in (*files, *(name for name in folders if (Path(place) / name).is_symlink())):
-            path = Path(place) / name
-            relative = path.relative_to(root).as_posix()
-            if name.startswith(".") or (path.suffix.lower() not in SUFFIXES and not path.is_dir()):
-                continue
-            if path.is_symlink() and not path.resolve().is_relative_to(real_root):
-                outside.append(f"{relative}: a link that leads out of the folder")
-            elif not path.is_dir():
-                within.append(relative)
+    """The pictures below root as sorted paths within it, with "/" on every system; and "path: reason" of what is
+    passed over. Nothing is opened but folders; linked folders are not walked into."""
+    within: list[str] = []
+    passed: list[str] = []
+    real_root = os.path.realpath(root)
+    waiting = [""]
+    while waiting:  # a list and no recursion: folders may lie deeper than Python calls itself
+        place = waiting.pop()
+        try:
+            with os.scandir(root / place) as entries:
+                found = [entry for entry in entries if not entry.name.startswith(".")]
+        except OSError as error:
+            passed.append(f"{printable(place) or '.'}: the folder cannot be opened ({error.strerror})")
+            continue
+        for entry in found:
+            relative = f"{place}/{entry.name}" if place else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(relative)
+            elif _is_named_as_picture(entry.name) or (entry.is_symlink() and os.path.isdir(entry.path)):
+                reason = _why_not(entry, real_root)
+                if reason is None:
+                    within.append(relative)
+                elif reason:
+                    passed.append(f"{printable(relative)}: {reason}")
     # by code points, not by locale or by the order of the file system
-    return sorted(within, key=lambda path: path.split("/")), sorted(outside)
+    return sorted(within, key=lambda path: path.split("/")), sorted(passed)
 
 
 def find_splits(folder: Path) -> dict[str, Path]:
     """Where each split lies: the folder itself is "train", unless its only contents are split subfolders."""
-    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    try:
+        visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise EbbtideError(f"{folder} cannot be opened: {error.strerror}") from None
     inner = {path.name: path for path in visible if path.is_dir()}
-    stray = any(path.suffix.lower() in SUFFIXES for path in visible if not path.is_dir())
+    stray = any(_is_named_as_picture(path.name) for path in visible if not path.is_dir())
     if "train" not in inner or stray or not inner.keys() <= {"train", *TEST_NAMES}:
         return {"train": folder}
     test = next((inner[name] for name in TEST_NAMES if name in inner), None)
     return {"train": inner["train"]} | ({"test": test} if test else {})
+
+
+def _is_named_as_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _why_not(entry: os.DirEntry[str], real_root: str) -> str | None:
+    """Why an entry is passed over, None if it is a picture's file, "" if that need not be said."""
+    if entry.is_symlink():
+        real = os.path.realpath(entry.path)
+        if os.path.exists(real) and os.path.commonpath([real, real_root]) != real_root:
+            return "a link that leads out of the folder"
+        if os.path.isdir(real):
+            return ""  # what it leads to is found by its own name
+    return why_no_file(entry.path)
 
 
 def _classes(paths: list[str]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,9 +69,7 @@ def _decoded(sources: Iterable[tuple[str, Path | bytes | None]], size: int) -> I
             return name, str(error)
 
     left = iter(sources)
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        # a note on each odd EXIF tag or large photo helps nobody; what cannot be read is reported
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         # by chunks, so that a million files are neither queued nor held at once
         while chunk := list(islice(left, CHUNK)):
             yield from pool.map(one, chunk)
