@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import math
+import os
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,9 +20,10 @@ from PIL import Image
 from ebbtide.errors import EbbtideError, TrainingStopped
 from ebbtide.evaluation.records import Records, read_records
 from ebbtide.objectives import DenoisingObjective, Losses
-from ebbtide.recipes import showing
+from ebbtide.recipes import lock, showing
 from ebbtide.recipes import train as train_module
 from ebbtide.recipes.corruptions import objective_of
+from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import Ended, Note, train
 from ebbtide.training import Update, checkpoints
@@ -152,6 +155,45 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path, name):
     with pytest.raises(EbbtideError, match="is not empty"):
         trained(QUICK(), tmp_path)
     assert everything_in(tmp_path) == {name: b"mine"}
+
+
+def test_only_one_process_trains_a_run_at_a_time(tmp_path):
+    """A second training, or a resume, beside one that is at work; when that has ended the run goes on."""
+    recipe = QUICK(updates=6, checkpoint_updates=2)
+    going = train(recipe, tmp_path / "run")
+    assert any(isinstance(happening, Update) and happening.step == 3 for happening in going)
+    before = everything_in(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(EbbtideError, match=f"run is being trained by process {os.getpid()} on"):
+            trained(recipe, tmp_path / "run", resume=resume)
+    assert everything_in(tmp_path) == before
+    assert torch.isfinite(draw_all(open_run(tmp_path / "run"), open_run(tmp_path / "run").denoiser(), 2)).all()
+    going.close()
+    assert not (tmp_path / "run" / lock.FILE).exists()
+    trained(recipe, tmp_path / "run", resume=True)
+    assert [step for step, _ in updates(tmp_path / "run")] == list(range(1, 7))
+
+
+def test_a_training_that_began_meanwhile_is_not_written_over(tmp_path, monkeypatch):
+    """Both found the folder empty; the other one was there first, and has ended since."""
+    real = train_module.build_data
+
+    def meanwhile(recipe):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "recipe.json").write_text("theirs")
+        return real(recipe)
+
+    monkeypatch.setattr(train_module, "build_data", meanwhile)
+    with pytest.raises(EbbtideError, match="is not empty"):
+        trained(QUICK(), tmp_path / "run")
+    assert everything_in(tmp_path) == {"run/recipe.json": b"theirs"}
+
+
+def test_a_run_that_was_left_locked_is_taken_over_and_that_is_said(tmp_path):
+    trained(QUICK(updates=2), tmp_path)
+    (tmp_path / lock.FILE).write_text(json.dumps(asdict(lock.Owner.this())))
+    said = notes(trained(QUICK(updates=3), tmp_path, resume=True))
+    assert any(f"process {os.getpid()} on" in text and "taken over" in text for text in said)
 
 
 @pytest.mark.parametrize(("training", "expected"), [({"checkpoint_updates": 3, "keep": 3}, [3, 6, 7]), ({}, [7])])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,13 +26,11 @@ from ebbtide.recipes.cost import cost_of, expectation, images_a_second
 from ebbtide.recipes.doctor import first_look, linear_denoiser
 from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.recipe import Recipe, check
-from ebbtide.recipes.run import DataFacts, Run, open_run
+from ebbtide.recipes.resume import check_empty, check_new, held, restored
+from ebbtide.recipes.run import DataFacts, Run
 from ebbtide.training import Trainee, Update, checkpoints, fit
 from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
-from ebbtide.training.state import GROUPS
 
-HOW = ("batch", "accumulate", "rate", "weight_decay", "warmup", "decay", "clip", "half_life", "precision")
-"""Fields of training that a resume may change; the run is then no longer the one that never stopped."""
 WATCHED_EXAMPLES, WATCHED_NUMBERS = 5000, 1024
 """Examples, and numbers each, up to which the covariance is taken whole for the bars that losses are held against."""
 
@@ -70,24 +68,27 @@ def train(
     """
     check(recipe)
     if not resume:
-        taken = (out / "recipe.json").exists() or (out.is_dir() and any(out.iterdir()))
-        require(not taken, f"{out} is not empty: go on with --resume, or choose another --out")
+        check_new(out)
     accelerator = accelerator_of(recipe.training.precision)
-    dataset = build_data(recipe.data)
-    run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine=describe(accelerator))
-    objective = objective_of(recipe, run.data.event_shape, run.limits)
-    _check_sampling(recipe, objective.corruption)
-    network = run.network().to(accelerator.device)
-    trainee = build_trainee(recipe.training, network)
-    why_not = compiled(network, recipe.training.compile)
-    notes = _first_notes(run, dataset, objective, trainee)
-    if why_not:
-        notes.append(Note(why_not, trouble=True))
-    if resume:
-        notes += _resume(run, trainee)
-    start = run.start() if resume else None
-    with clear_disk_errors(out):
+    with contextlib.ExitStack() as stack:
+        said = stack.enter_context(held(out, accelerator)) if resume else []  # before anything of the run is read
+        dataset = build_data(recipe.data)
+        run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine=describe(accelerator))
+        objective = objective_of(recipe, run.data.event_shape, run.limits)
+        _check_sampling(recipe, objective.corruption)
+        network = run.network().to(accelerator.device)
+        trainee = build_trainee(recipe.training, network)
+        why_not = compiled(network, recipe.training.compile)
+        notes = _first_notes(run, dataset, objective, trainee)
+        if why_not:
+            notes.append(Note(why_not, trouble=True))
+        said += restored(run, trainee) if resume else stack.enter_context(held(out, accelerator))
+        notes += [Note(text) for text in said]
+        start = run.start() if resume else None
+        stack.enter_context(clear_disk_errors(out))
         if accelerator.is_main_process:
+            if not resume:
+                check_empty(out)  # another training may have begun and ended in the meantime
             # what was written after the checkpoint, or without one, is taken back
             keep_until(run.metrics, trainee.counters.step or -1)
             run.write()
@@ -105,43 +106,6 @@ def _check_sampling(recipe: Recipe, corruption: Corruption) -> None:
         f"sampling.steps={wanted} came, but the corruption has {available} steps: give --sampling.steps {available}",
     )
     check_drawing(recipe, corruption)
-
-
-def _difference(old: Any, new: Any) -> str:
-    """What changed, without what did not."""
-    if not dataclasses.is_dataclass(old):
-        return f"was {old}, now it is {new}"
-    names = [field.name for field in dataclasses.fields(old) if getattr(old, field.name) != getattr(new, field.name)]
-    return " and ".join(f"had {name} {getattr(old, name)}, now {getattr(new, name)}" for name in names)
-
-
-def _resume(run: Run, trainee: Trainee) -> list[Note]:
-    """Load the newest checkpoint; the data and network must be those it was made with."""
-    before = open_run(run.path)
-    for what, old, new in (
-        ("data shape", before.data.event_shape, run.data.event_shape),
-        ("number of examples", before.data.examples, run.data.examples),
-        ("classes", before.data.classes, run.data.classes),
-        ("range of values", before.data.range, run.data.range),
-        ("network", before.recipe.network, run.recipe.network),
-        ("corruption", before.recipe.corruption, run.recipe.corruption),
-        ("schedule", before.recipe.schedule, run.recipe.schedule),
-        ("objective", before.recipe.objective, run.recipe.objective),
-        ("seed", before.recipe.training.seed, run.recipe.training.seed),
-        ("optimizer", before.recipe.training.optimizer, run.recipe.training.optimizer),
-    ):
-        require(old == new, f"cannot resume {run.path}: its {what} {_difference(old, new)}")
-    if not checkpoints.everything(run.checkpoints):
-        return [Note("no checkpoint was made yet: starting from the beginning")]
-    path = checkpoints.latest(run.checkpoints)
-    trainee.restore(checkpoints.load(path, GROUPS))
-    was, now = before.recipe.training, run.recipe.training
-    changed = [name for name in HOW if getattr(was, name) != getattr(now, name)]
-    told = ", ".join(f"{name} {getattr(now, name)} instead of {getattr(was, name)}" for name in changed)
-    return [
-        Note(f"resumed from update {trainee.counters.step}"),
-        *([Note(f"from here on with {told}")] if told else []),
-    ]
 
 
 def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee) -> list[Note]:
