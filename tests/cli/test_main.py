@@ -131,14 +131,36 @@ def test_a_message_of_many_lines_is_still_one_line(monkeypatch):
     assert (outcome.code, outcome.err) == (2, "ebbtide: one two three\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "some/file"), "some/file: Permission denied"),
+        (OSError(36, "File name too long", "x" * 5000), "x: File name too long"),
+        (OSError(40, "Too many levels of symbolic links", b"loop\xff"), "loop\\xff: Too many levels"),
+        (OSError("cannot identify"), "cannot identify"),
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "not enough memory"),
+        (EbbtideError("\x1b[2Jdone\x07"), "\\x1b[2Jdone\\x07"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_too(monkeypatch, error, said):
+    outcome = command_that_raises(monkeypatch, error)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert outcome.err[:-1].isprintable()
+    assert len(outcome.err) < 400
+
+
 def test_ctrl_c_is_no_traceback(monkeypatch):
     outcome = command_that_raises(monkeypatch, KeyboardInterrupt())
     assert (outcome.code, outcome.err) == (130, "ebbtide: stopped\n")
 
 
-def test_a_bug_is_not_hidden(monkeypatch):
-    with pytest.raises(ZeroDivisionError):
-        command_that_raises(monkeypatch, ZeroDivisionError())
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes cannot be multiplied"), ValueError("x")])
+def test_a_bug_is_not_hidden(monkeypatch, error):
+    with pytest.raises(type(error)):
+        command_that_raises(monkeypatch, error)
 
 
 def test_the_program_is_installed_and_quick_to_say_what_it_can():

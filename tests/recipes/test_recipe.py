@@ -45,7 +45,11 @@ def trainings(draw):
 
 RECIPES = st.builds(
     Recipe,
-    name=st.text(),
+    name=st.text(
+        st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/\\."),
+        min_size=1,
+        max_size=20,
+    ),
     data=st.builds(
         DataRecipe,
         source=st.text(),
@@ -240,6 +244,38 @@ def test_a_recipe_of_before_is_read_by_its_fields_old_names_and_written_by_the_n
 def test_a_field_by_both_its_names_is_refused():
     with pytest.raises(EbbtideError, match="steps and updates"):
         from_json({"training": {"steps": 3, "updates": 4}})
+
+
+NAMES = [
+    "",
+    " ",
+    "a ",
+    ".",
+    "..",
+    ".hidden",
+    "../x",
+    "/x",
+    "a/b",
+    "a\\b",
+    "[/b]",
+    "a\nb",
+    "\x1b[2J",
+    "\udc80",
+    "\u202e",
+    "é" * 51,
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_no_folder_should_have_is_refused(name):
+    message = refused(("name",), name)
+    assert "the name" in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("name", ["[b]", "a b", "ünï 𝄞", "-x", ":smile:", "é" * 50, "a..b"])
+def test_other_names_are_taken(name):
+    assert from_json(at(("name",), name)).name == name
 
 
 def test_parts_must_divide_the_batch():

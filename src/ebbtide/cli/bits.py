@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from rich.markup import escape
 from rich.table import Table
 
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
@@ -139,7 +138,7 @@ def _exact(asked: Asked, reconstruction: Reconstruction, bound: Bound, count: in
 def _print(found: dict[str, Any]) -> None:
     what = "images" if found["images"] else "points"
     chain = "in the limit of many steps" if found["limit"] else f"of a chain of {found['steps']:,} steps"
-    screen.print(f"{found['examples']:,} {found['split']} {what} of {escape(found['data'])}, the bound {chain}")
+    screen.print(f"{found['examples']:,} {found['split']} {what} of {found['data']}, the bound {chain}")
     table = Table(box=None, header_style="")
     table.add_column("")
     table.add_column("bits a dimension", justify="right")
@@ -151,7 +150,7 @@ def _print(found: dict[str, Any]) -> None:
     }
     for name, words in names.items():
         table.add_row(words, f"{found['parts'][name]:.4f}")
-    table.add_row("[bold]the bound[/]", f"[bold]{found['bits']:.4f}[/]")
+    table.add_row("the bound", f"{found['bits']:.4f}", style="bold")
     table.add_row("  standard error, of levels and noise", f"± {found['noise_error']:.4f}")
     if found["example_error"] is not None:
         table.add_row("  standard error, of the choice of examples", f"± {found['example_error']:.4f}")

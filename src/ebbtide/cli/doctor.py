@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 import tyro
-from rich.markup import escape
 
-from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.doctor.finding import Finding, in_order
 from ebbtide.doctor.levels import Errors
 from ebbtide.doctor.network import Levels
@@ -25,7 +24,7 @@ from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import DataRecipe
 from ebbtide.recipes.run import Run, open_run
 
-MARKS = {"wrong": "[bold red]wrong[/]", "note": "[yellow]note [/]", "fine": "[green]fine [/]"}
+MARKS = {"wrong": ("wrong", "bold red"), "note": ("note ", "yellow"), "fine": ("fine ", "green")}
 
 
 @dataclass(frozen=True)
@@ -59,16 +58,16 @@ def doctor(arguments: Sequence[str]) -> int:
     findings, levels = _gathered(_findings(options, run))
     for finding in in_order(findings):
         if finding.verdict != "fine" or not options.brief:
-            screen.print(f"{MARKS[finding.verdict]}  {finding.check}: {escape(finding.text)}")
+            screen.print(styled(MARKS[finding.verdict], f"  {finding.check}: {finding.text}"))
     bad = [finding for finding in findings if finding.verdict == "wrong"]
     if run is not None:
         _write(run, findings, levels)
     causes = list(dict.fromkeys(finding.cause for finding in bad if finding.cause))
     said = count_in_words([finding.verdict for finding in findings])
     if not bad:
-        screen.print(f"[green]{said}[/]")
+        screen.print(styled((said, "green")))
         return 0
-    screen.print(f"[red]{said}[/]" + (f"; the likely cause: {escape('; '.join(causes))}" if causes else ""))
+    screen.print(styled((said, "red"), f"; the likely cause: {'; '.join(causes)}" if causes else ""))
     return 1
 
 
@@ -97,7 +96,7 @@ def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None]:
                 levels = one
             else:
                 findings.append(one)
-                status.update(f"looked at {escape(one.check)}")
+                status.update(styled(f"looked at {one.check}"))
     return findings, levels
 
 

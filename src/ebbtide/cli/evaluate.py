@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 import tyro
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
 from ebbtide.cli.features import features_of
-from ebbtide.cli.options import given, parse, screen, wrote
+from ebbtide.cli.options import given, parse, screen, styled, wrote
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
@@ -170,15 +169,15 @@ def _bits(asked: Asked) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    screen.print(f"against {found['reference']:,} training examples of {escape(found['data'])}")
-    screen.print(f"in the features of {escape(found['features'])}")
+    screen.print(f"against {found['reference']:,} training examples of {found['data']}")
+    screen.print(f"in the features of {found['features']}")
     table = Table(box=None, header_style="")
     for head in ("", *heads_of(found)):
         table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for row in rows_of(found):
         table.add_row(*row)
     screen.print(table)
-    screen.print(f"[dim]{heads_of(found)[-1]} examples are the floor. {MEANING}[/]")
+    screen.print(styled((f"{heads_of(found)[-1]} examples are the floor. {MEANING}", "dim")))
     screen.print(copies_in_words(found))
     if "bits" in found:
         bits = found["bits"]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from ebbtide.errors import EbbtideError, near_misses
+from ebbtide.errors import EbbtideError, near_misses, printable
+
+NO_MEMORY = "there is not enough memory for this: ask for less at once (smaller pictures, batches, networks, files)"
+TORCH_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 COMMANDS = {
     "train": ("ebbtide.cli.train", "learn from data: ebbtide train PRESET|RECIPE.json|RUN [--data SOURCE] [--out RUN]"),
@@ -46,18 +52,33 @@ def overview() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point; leaves with 0 (done), 1 (the doctor found something), 2 (wrong input), 130 (Ctrl-C)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot show is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.exit(_run(arguments))
     except EbbtideError as error:
-        # One line, whatever a library put into the message.
-        print(f"ebbtide: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except MemoryError:
+        _refuse(NO_MEMORY)
+    except RuntimeError as error:  # torch's own of the same meaning
+        if not any(words in str(error) for words in TORCH_NO_MEMORY):
+            raise
+        _refuse(NO_MEMORY)
     except KeyboardInterrupt:
         print("ebbtide: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # a place that cannot be read or written, wherever that shows
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: "
+        _refuse(f"{place}{error.strerror or error}")
+
+
+def _refuse(message: str) -> NoReturn:
+    """One line, whatever a library put into the message, and nothing in it that commands a terminal."""
+    print(f"ebbtide: {printable(' '.join(message.split()))}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _run(arguments: list[str]) -> int:

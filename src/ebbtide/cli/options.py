@@ -13,14 +13,32 @@ from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from ebbtide.errors import EbbtideError, require
+from ebbtide.errors import EbbtideError, printable, require
 
 Options = TypeVar("Options")
 
-screen = Console(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+
+class Screen(Console):
+    """Prints text as it is: names and paths hold no markup, and nothing in them commands the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(_lines(text), **(options | {"markup": False, "emoji": False}))
+
+
+screen = Screen(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 """Where results are printed, by the first process only; paths are never wrapped, so that they can be copied."""
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Text of which some parts have a style: (text, style)."""
+    return Text.assemble(*(_lines(part) if isinstance(part, str) else (_lines(part[0]), part[1]) for part in parts))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
 
 FRAMES = str.maketrans(dict.fromkeys("╭╮╰╯│─├┤", " "))
 
@@ -62,7 +80,7 @@ def parse(
 
 def wrote(path: Path, what: str) -> None:
     """Say where something was written."""
-    screen.print(f"[green]wrote[/] {what}: {escape(str(path))}")
+    screen.print(styled(("wrote", "green"), f" {what}: {path}"))
 
 
 def check_file(path: Path | None, option: str) -> None:

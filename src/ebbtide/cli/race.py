@@ -9,12 +9,11 @@ from typing import get_args
 
 import torch
 import tyro
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from ebbtide.cli.features import features_of
-from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.race import race_figure
@@ -71,7 +70,7 @@ def samplers(arguments: Sequence[str]) -> int:
             str(about.evaluations or "own"),
             "yes" if about.stochastic else "",
             "" if about.eta is None else f"{about.eta:g}",
-            f"{about.about} [dim]({about.source})[/]",
+            styled(f"{about.about} ", (f"({about.source})", "dim")),
         )
     screen.print(table)
     screen.print("asks: network evaluations a step; eta: the usual one (--eta). On a run: ebbtide race RUN")
@@ -125,7 +124,7 @@ def race(arguments: Sequence[str]) -> int:
 
 
 def _print(found: Sequence[Lap], real: Sketch) -> None:
-    screen.print(f"Fréchet distance to the data in the features of {escape(real.features.name)}")
+    screen.print(f"Fréchet distance to the data in the features of {real.features.name}")
     names = list(dict.fromkeys(lap.sampler for lap in found))
     table = Table(box=None, header_style="bold")
     table.add_column("evaluations", justify="right")

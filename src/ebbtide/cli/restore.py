@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import tyro
-from rich.markup import escape
 from rich.progress import Progress, track
 from rich.table import Table
 from torch import Tensor
@@ -166,7 +165,7 @@ def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
     for line in likeness_rows(content):
         table.add_row(*line)
     screen.print(table)
-    screen.print(escape(told(content)))
+    screen.print(told(content))
     wrote(write_json(run.path / "restoration.json", content), "measured")
 
 

@@ -11,11 +11,10 @@ from typing import Annotated
 import numpy as np
 import torch
 import tyro
-from rich.markup import escape
 from rich.progress import track
 from torch import Tensor
 
-from ebbtide.cli.options import check_file, given, new_folder, parse, screen, wrote
+from ebbtide.cli.options import check_file, given, new_folder, parse, screen, styled, wrote
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_gif, save_numbered, save_png
 from ebbtide.files import clear_disk_errors, write_atomically
@@ -154,7 +153,7 @@ def _write_points(run: Run, x: Tensor, labels: Tensor | None, options: SampleOpt
         try:
             dataset = build_data(run.recipe.data)
         except EbbtideError as error:
-            screen.print(f"[yellow]note[/] no figure, as the data to compare with cannot be read: {escape(str(error))}")
+            screen.print(styled(("note", "yellow"), f" no figure, as the data to compare with cannot be read: {error}"))
             return
         data = dataset.batch(range(min(len(x), len(dataset)))).x0
         wrote(write_atomically(out / "points.png", showing.points(x, data)), "figure")

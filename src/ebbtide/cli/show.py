@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.markup import escape
 
-from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import near_misses, require
 from ebbtide.evaluation.records import Diary, read_diary
 from ebbtide.evaluation.report import write_report
@@ -48,7 +47,7 @@ def info(arguments: Sequence[str]) -> int:
         require(known, f"there is no run and no preset {target!r}.{near_misses(target, list(PRESETS))}")
         facts = _facts(open_run(Path(target)))
     for name, value in facts.items():
-        screen.print(f"[bold]{name:18}[/]{escape(value)}")
+        screen.print(styled((f"{name:18}", "bold"), value))
     return 0
 
 

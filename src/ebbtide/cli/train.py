@@ -13,15 +13,14 @@ from types import FrameType
 from typing import Annotated
 
 import tyro
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import require
 from ebbtide.recipes.corruptions import corruptions_in_words
 from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_objective
 from ebbtide.recipes.presets import PRESETS, find_recipe
-from ebbtide.recipes.recipe import Recipe, check
+from ebbtide.recipes.recipe import Recipe, check, check_name
 from ebbtide.recipes.run import open_run
 from ebbtide.recipes.train import Ended, Note
 from ebbtide.recipes.train import train as train_run
@@ -103,7 +102,7 @@ def _folder(target: str, options: TrainOptions) -> Path:
     """The run's folder."""
     is_run = (Path(target) / "recipe.json").is_file()
     require(not is_run or options.resume, f"{target} is a run: add --resume to go on with it")
-    out = options.out or (Path(target) if is_run else Path("runs") / options.recipe.name)
+    out = options.out or (Path(target) if is_run else Path("runs") / check_name(options.recipe.name))
     exists = (out / "recipe.json").is_file()
     require(exists or not options.resume, f"there is no run {out} to resume: leave --resume out to start it")
     return out
@@ -159,15 +158,15 @@ def _show(happenings: Iterator[Note | Update | Ended], recipe: Recipe) -> int:
                         left=meter.left(),
                     )
                 case Note(text=text, trouble=trouble):
-                    bar.console.print(f"[yellow]note[/] {escape(text)}" if trouble else escape(text))
+                    bar.console.print(styled(("note ", "yellow") if trouble else "", text))
                 case Ended(run=run, finished=finished):
                     ended, path = finished, run.path
     wrote(path, "run")
     if not ended:
-        screen.print(f"stopped; a checkpoint is saved. Go on with: ebbtide train {escape(str(path))} --resume")
+        screen.print(f"stopped; a checkpoint is saved. Go on with: ebbtide train {path} --resume")
         return 130
     wrote(path / "pictures" / "final.png", "samples")
-    screen.print(escape(f"next: ebbtide sample {path} -n 100    ebbtide report {path}"))
+    screen.print(f"next: ebbtide sample {path} -n 100    ebbtide report {path}")
     return 0
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ebbtide.errors import require
+from ebbtide.json_files import shown
 from ebbtide.levels import KindName
 from ebbtide.training.machine import Precision
 
@@ -37,6 +38,10 @@ SamplerName = Literal[
     "cold",
     "previous",
 ]
+
+
+LONGEST_NAME = 100
+"""Bytes of a recipe's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,8 +229,20 @@ class Recipe:
     sampling: SamplingRecipe = SamplingRecipe()
 
 
+def check_name(name: str) -> str:
+    """The name, if a folder can have it: runs/NAME lies in runs/, whatever the name."""
+    fits = name.isprintable() and name.strip() == name != "" and not name.startswith(".")
+    require(
+        fits and not set(name) & {"/", "\\"} and len(name.encode()) <= LONGEST_NAME,
+        f"the name {shown(name)} came, expected what a folder can be called, in at most {LONGEST_NAME} bytes: without "
+        "slashes and not beginning with a dot",
+    )
+    return name
+
+
 def check(recipe: Recipe) -> Recipe:
     """The recipe, if every number in it is within its bounds; else an error that names the first that is not."""
+    check_name(recipe.name)
     training = recipe.training
     ends = training.updates is not None or training.minutes is not None
     require(ends, "the recipe has no end: give training.updates or training.minutes")
