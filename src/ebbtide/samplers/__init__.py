@@ -10,6 +10,7 @@ from ebbtide.samplers.flow import Adams, RungeKutta
 from ebbtide.samplers.langevin import Corrector, Langevin, PredictorCorrector
 from ebbtide.samplers.loop import Moved, Sampler, SampleStep, final, generate, sample, settled
 from ebbtide.samplers.multistep import DpmSolver2M
+from ebbtide.samplers.named import SAMPLERS, sampler
 from ebbtide.samplers.renoise import Renoise, strided_grid
 from ebbtide.samplers.restore import restore
 from ebbtide.samplers.started import Started
@@ -24,6 +25,7 @@ __all__ = [
     "KUTTA3",
     "MIDPOINT",
     "RK4",
+    "SAMPLERS",
     "TABLEAUS",
     "Adams",
     "Adaptive",
@@ -54,6 +56,7 @@ __all__ = [
     "generate",
     "restore",
     "sample",
+    "sampler",
     "settled",
     "strided_grid",
 ]

@@ -19,6 +19,8 @@ from ebbtide.samplers.known import Place, ask, place_of, time_at
 from ebbtide.samplers.loop import Moved
 from ebbtide.samplers.tableaus import EULER, HEUN
 
+MOST_CHURN = math.sqrt(2) - 1
+
 
 @dataclass(frozen=True)
 class Heun:
@@ -40,10 +42,9 @@ class Heun:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        most = math.sqrt(2) - 1
         require(
-            0 <= self.churn <= most + 1e-9,
-            f"churn={self.churn} came, expected 0 to {most:.4f}: give min(S_churn / N, sqrt(2) - 1) for N steps",
+            0 <= self.churn <= MOST_CHURN + 1e-9,
+            f"churn={self.churn} came, expected 0 to {MOST_CHURN:.4f}: give min(S_churn / N, sqrt(2) - 1) for N steps",
         )
         require(0 <= self.low <= self.high, f"low={self.low}, high={self.high} came, expected 0 <= low <= high")
         require(self.noise >= 0, f"noise={self.noise} came, expected 0 or more, 1 for as much as the step removes")
