@@ -24,7 +24,7 @@ from ebbtide.cli.train import TrainOptions
 from ebbtide.errors import EbbtideError
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import Recipe
-from trials import call, refusal
+from trials import call, grey_run, point_run, refusal
 
 OPTIONS = {
     "samplers": SamplersOptions,
@@ -114,6 +114,16 @@ def test_a_run_must_be_named(name):
     outcome = call(name)
     assert outcome.code == 2
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("name", ["train", "sample", "restore", "evaluate", "doctor", "bits", "race"])
+def test_every_command_that_computes_says_where_and_refuses_a_gpu_that_is_not_there(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    target = "moons" if name in ("train", "doctor") else point_run() if name == "bits" else grey_run()
+    more = ("--examples", 1) if name == "restore" else ()
+    assert "device cuda came, but" in refusal(name, target, "--device", "cuda", *more)
+    assert list(tmp_path.iterdir()) == []
 
 
 def command_that_raises(monkeypatch, error):

@@ -11,6 +11,7 @@ from ebbtide.training.machine import (
     accelerator_of,
     compiled,
     describe,
+    device_of,
     in_precision,
     is_compiled,
     native_bf16,
@@ -39,6 +40,49 @@ def test_auto_is_bf16_only_where_the_machine_has_it():
 def test_without_hardware_for_it_auto_is_fp32(monkeypatch):
     monkeypatch.setattr("ebbtide.training.machine.native_bf16", lambda: False)
     assert describe(accelerator_of("auto"))["precision"] == "fp32"
+
+
+def seen(monkeypatch, gpus):
+    """A machine with so many GPUs, as far as torch can tell."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "expected"),
+    [(0, "auto", "cpu"), (0, "cpu", "cpu"), (2, "auto", "cuda"), (2, "cpu", "cpu"), (2, "cuda:01", "cuda:1")],
+)
+def test_the_device_is_the_one_that_is_asked_for(monkeypatch, gpus, wanted, expected):
+    seen(monkeypatch, gpus)
+    assert device_of(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "said"),
+    [
+        (0, "cuda", "give cpu or auto"),
+        (0, "cuda:0", "give cpu or auto"),
+        (2, "cuda:2", "the last GPU that torch sees is cuda:1"),
+        *((2, word, "expected auto, cpu, cuda, cuda:N or mps") for word in ("gpu", "cuda:", "cuda:-1", "cpu:0", "")),
+        (2, "cdua", "Did you mean cuda"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused_in_a_line(monkeypatch, gpus, wanted, said):
+    seen(monkeypatch, gpus)
+    with pytest.raises(EbbtideError, match=said):
+        device_of(wanted)
+
+
+def test_training_is_on_the_device_that_is_asked_for():
+    assert accelerator_of("fp32", "cpu").device == torch.device("cpu")
+    assert accelerator_of("fp32").device.type == device_of()
+
+
+def test_one_gpu_is_not_for_several_processes(monkeypatch):
+    seen(monkeypatch, 2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(EbbtideError, match="share all GPUs"):
+        accelerator_of("fp32", "cuda:1")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "BF16", ""])

@@ -26,6 +26,7 @@ from ebbtide.likelihood.reconstruction import Reconstruction
 from ebbtide.recipes.bits import Asked, BitsSettings, ask, check_ode, measure_exactly, summary
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.run import Weights, open_run
+from ebbtide.training.machine import device_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class BitsOptions:
     """Levels and noise."""
     weights: Weights = "average"
     """The averaged weights, or the last ones."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
 
 
 def bits(arguments: Sequence[str]) -> int:
@@ -91,7 +94,7 @@ def bits(arguments: Sequence[str]) -> int:
         first_noise=FIRST_NOISE[options.decoder],
         seed=options.seed,
         weights=options.weights,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=device_of(options.device),
     )
     asked = ask(run, settings)
     if options.ode:

@@ -29,7 +29,7 @@ def reconstruction_of(asked: Asked, trained: bool) -> Reconstruction:
     network = find_decoder(run, first)
     if network is None:
         steps = track(
-            train_decoder(run, asked.denoiser, _training_data(asked), first),
+            train_decoder(run, asked.denoiser, _training_data(asked), first, asked.settings.device),
             "training the last decoder",
             total=SETTINGS.updates,
             console=screen,

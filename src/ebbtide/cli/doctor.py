@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 import tyro
 
 from ebbtide.cli.options import parse, screen, styled, wrote
@@ -23,6 +22,7 @@ from ebbtide.recipes.doctor import DoctorSettings, Found, examine_data, examine_
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import DataRecipe
 from ebbtide.recipes.run import Run, open_run
+from ebbtide.training.machine import device_of
 
 MARKS = {"wrong": ("wrong", "bold red"), "note": ("note ", "yellow"), "fine": ("fine ", "green")}
 
@@ -47,6 +47,8 @@ class DoctorOptions:
     """Samples that are drawn and looked at."""
     brief: bool = False
     """Leave out what is fine."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
 
 
 def doctor(arguments: Sequence[str]) -> int:
@@ -55,7 +57,7 @@ def doctor(arguments: Sequence[str]) -> int:
     require(options.examples >= 16, f"--examples {options.examples} came, expected at least 16")
     require(options.samples >= 16, f"--samples {options.samples} came, expected at least 16")
     run = open_run(Path(options.target)) if (Path(options.target) / "recipe.json").is_file() else None
-    findings, levels = _gathered(_findings(options, run))
+    findings, levels = _gathered(_findings(options, run, device_of(options.device)))
     for finding in in_order(findings):
         if finding.verdict != "fine" or not options.brief:
             screen.print(styled(MARKS[finding.verdict], f"  {finding.check}: {finding.text}"))
@@ -71,11 +73,10 @@ def doctor(arguments: Sequence[str]) -> int:
     return 1
 
 
-def _findings(options: DoctorOptions, run: Run | None) -> Iterator[Found]:
+def _findings(options: DoctorOptions, run: Run | None, device: str) -> Iterator[Found]:
     if run is not None:
         if options.data is not None:
             run = replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, source=options.data)))
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         return examine_run(run, DoctorSettings(examples=options.examples, samples=options.samples, device=device))
     if options.target in PRESETS or (Path(options.target).suffix == ".json" and Path(options.target).is_file()):
         recipe = find_recipe(options.target)

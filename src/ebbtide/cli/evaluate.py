@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import tyro
 from rich.progress import Progress
 from rich.table import Table
@@ -40,6 +39,7 @@ from ebbtide.recipes.evaluate import (
 from ebbtide.recipes.features import Features, FeaturesName
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.training.machine import device_of
 
 SUSPECTS = 8
 
@@ -75,6 +75,8 @@ class EvaluateOptions:
     """Of the samples."""
     weights: Weights = "average"
     """The averaged weights, or the last ones."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -95,7 +97,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         seed=options.seed,
         source=options.data,
         weights=options.weights,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device=device_of(options.device),
     )
     # what cannot be is refused before the work: no checkpoint, steps that the schedule does not have, other labels
     denoiser = run.denoiser(settings.device, settings.weights)
@@ -106,7 +108,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     asked = _asked(run, settings, both, options.bits) if options.bits and noise else None
     if options.bits and not noise:
         screen.print(f"no bits, which only Gaussian noise has: the run learned to undo {run.recipe.corruption.name}")
-    features = features_of(both, options.features, options.weights_file)
+    features = features_of(both, options.features, options.weights_file, settings.device)
     reference, unseen = Sketch.of(both.reference, features), Sketch.of(both.unseen, features)
     drawn = _drawn(run, settings, features)
     sets = {"samples": compared(drawn.sketch, reference)}

@@ -20,8 +20,8 @@ from ebbtide.recipes.features import (
 from ebbtide.recipes.inception import Inception
 
 
-def features_of(both: Sides, wanted: FeaturesName, weights_file: Path | None = None) -> Features:
-    """What is wanted, of these data. weights_file: Inception's."""
+def features_of(both: Sides, wanted: FeaturesName, weights_file: Path | None = None, device: str = "auto") -> Features:
+    """What is wanted, of these data. weights_file: Inception's. device: where a classifier is trained."""
     data = both.train
     kind = kind_for(data, wanted)
     if kind == "inception":
@@ -31,7 +31,7 @@ def features_of(both: Sides, wanted: FeaturesName, weights_file: Path | None = N
     found = find_classifier(data, kind)
     if found is None:
         updates = track(
-            train_classifier(data, both.unseen if both.split == "test" else None, kind),
+            train_classifier(data, both.unseen if both.split == "test" else None, kind, device),
             "training the features",
             total=updates_for(data),
             console=screen,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-import torch
 import tyro
 from rich.progress import Progress
 from rich.table import Table
@@ -25,6 +24,7 @@ from ebbtide.recipes.race import Lap, RaceSettings, asked_for, laps
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, open_run
 from ebbtide.recipes.samplers import SAMPLERS, check_sampler
+from ebbtide.training.machine import device_of
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class RaceOptions:
     """Of the samples."""
     weights: Weights = "average"
     """The averaged weights, or the last ones."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
 
 
 def samplers(arguments: Sequence[str]) -> int:
@@ -90,10 +92,10 @@ def race(arguments: Sequence[str]) -> int:
     objective = run.gaussian_objective()  # a run on anything else is refused here
     for name in options.samplers:
         check_sampler(name, run.recipe.objective.predicts, objective.corruption)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(options.device)
     denoiser = run.denoiser(device, options.weights)
     both = sides(run, EvaluateSettings(source=options.data))
-    real = Sketch.of(both.reference, features_of(both, options.features))
+    real = Sketch.of(both.reference, features_of(both, options.features, device=device))
     settings = RaceSettings(
         samplers=options.samplers,
         evaluations=tuple(sorted(set(options.evaluations))),

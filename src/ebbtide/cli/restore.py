@@ -29,6 +29,7 @@ from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, sides
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.restoring import Likeness, likenesses
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.training.machine import device_of
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class RestoreOptions:
     """Scale and crop pictures of another size."""
     weights: Weights = "average"
     """The averaged weights, or the last ones."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
     out: Path | None = None
     """The picture to write; None: RUN/pictures/restored.png."""
 
@@ -72,7 +75,7 @@ def restore(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parse(RestoreOptions, "restore", arguments)
     run = _asked(open_run(options.run), options)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(options.device)
     denoiser = run.denoiser(device, options.weights)
     noise = isinstance(denoiser.corruption, GaussianCorruption)
     level = options.level if options.level is not None else (0.5 if noise and options.mask is None else 1.0)
@@ -137,7 +140,7 @@ def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
 
 def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
     both = sides(run, EvaluateSettings(device=device))
-    features = features_of(both, "auto")
+    features = features_of(both, "auto", device=device)
     rows: list[Likeness] = []
     with Progress(console=screen, disable=not screen.is_terminal) as bar:
         task = bar.add_task("measuring", total=min(options.measure, len(both.unseen)))

@@ -24,6 +24,7 @@ from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
 from ebbtide.recipes.recipe import GridName, SamplerName
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 from ebbtide.recipes.samplers import SAMPLERS
+from ebbtide.training.machine import device_of
 
 FILMED = 36
 
@@ -53,6 +54,8 @@ class SampleOptions:
     """Samples at a time."""
     weights: Weights = "average"
     """The averaged weights, or the last ones."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
     out: Path | None = None
     """Where to; None: RUN/samples-SEED."""
     npz: Path | None = None
@@ -84,7 +87,7 @@ def sample(arguments: Sequence[str]) -> int:
     check_file(options.npz, "--npz")
     moving = options.gif or options.film
     require(run.data.is_image or not moving, "--gif and --film came for a run on points: they are for images")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(options.device)
     denoiser = run.denoiser(device, options.weights)
     labels = labels_for(run, options.n, options.label)
     drawings = draw(run, denoiser, options.n, seed=options.seed, labels=labels, batch=options.batch, device=device)

@@ -54,6 +54,8 @@ class TrainOptions:
     """The loss, by name (the list is above); None: as the fields --objective.... say."""
     resume: bool = False
     """Go on from the newest checkpoint of --out, exactly as if training had never stopped."""
+    device: str = "auto"
+    """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
     recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     """The recipe itself, every field an option."""
 
@@ -71,7 +73,7 @@ def train(arguments: Sequence[str]) -> int:
         options = _parsed(rest, open_run(out).recipe)
     recipe = _chosen(options)
     with _stop_signals() as stop:
-        return _show(train_run(recipe, out, resume=options.resume, stop=stop), recipe)
+        return _show(train_run(recipe, out, resume=options.resume, device=options.device, stop=stop), recipe)
 
 
 def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:

@@ -146,7 +146,7 @@ def updates_for(dataset: Dataset) -> int:
     return min(MOST_UPDATES, max(LEAST_UPDATES, EPOCHS * len(dataset) // BATCH))
 
 
-def train_classifier(dataset: Dataset, held_out: Dataset | None, kind: str) -> Iterator[Update]:
+def train_classifier(dataset: Dataset, held_out: Dataset | None, kind: str, device: str = "auto") -> Iterator[Update]:
     """The training images alone decide it: the same data give the same features to every run that is compared.
 
     held_out: on which its share of right answers is measured, for its name; None, or without the labels that are
@@ -154,7 +154,7 @@ def train_classifier(dataset: Dataset, held_out: Dataset | None, kind: str) -> I
     """
     data = replace(dataset, range=ValueRange.standard(dataset.values), flip=False)
     network = _new(dataset, kind)
-    accelerator = accelerator_of("fp32")
+    accelerator = accelerator_of("fp32", device)
     network.to(accelerator.device)
     settings = FitSettings(batch=BATCH, rate=2e-3, warmup=50, decay=0.7, updates=updates_for(dataset))
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.rate, weight_decay=0.05)

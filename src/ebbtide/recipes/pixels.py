@@ -54,13 +54,15 @@ def find_decoder(run: Run, first: float) -> PixelDecoder | None:
     return network.eval()
 
 
-def train_decoder(run: Run, denoiser: GaussianDenoiser, dataset: Dataset, first: float) -> Iterator[Update]:
-    """400 updates on the training images, then the file is written."""
+def train_decoder(
+    run: Run, denoiser: GaussianDenoiser, dataset: Dataset, first: float, device: str = "auto"
+) -> Iterator[Update]:
+    """400 updates on the training images, then the file is written. device: where the denoiser is."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(run.recipe.training.seed, "pixels"))
         network = PixelDecoder(run.data.event_shape[0])
         network.frequencies.copy_(_log_frequencies(dataset))
-    accelerator = accelerator_of("fp32")
+    accelerator = accelerator_of("fp32", device)
     network.to(accelerator.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=SETTINGS.rate, weight_decay=0.0)
     trainee = Trainee(network, optimizer, Average(network, 10_000))

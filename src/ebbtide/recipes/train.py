@@ -59,17 +59,19 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Happening]:
     """Train into the folder `out`, yielding what happens; nothing is written before the input has been checked.
 
     resume: go on from the newest checkpoint in `out`, with the recipe given (its budget may be larger).
+    device: see `training.machine.device_of`; all processes of a run share it.
     stop: asked after each update; True ends training with a checkpoint.
     """
     check(recipe)
     if not resume:
         check_new(out)
-    accelerator = accelerator_of(recipe.training.precision)
+    accelerator = accelerator_of(recipe.training.precision, device)
     with contextlib.ExitStack() as stack:
         said = stack.enter_context(held(out, accelerator)) if resume else []  # before anything of the run is read
         dataset = build_data(recipe.data)

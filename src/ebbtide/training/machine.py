@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from ebbtide.errors import require
+from ebbtide.errors import near_misses, require
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -78,13 +79,46 @@ def product_rate(bf16: bool, sizes: Sequence[int] = (512, 1024), repeats: int = 
     return 1 / best
 
 
-def accelerator_of(precision: Precision = "auto") -> Accelerator:
-    """accelerate's Accelerator with the precision asked for, or the fast one of this machine."""
+def device_of(wanted: str = "auto") -> str:
+    """A device of this machine, checked: auto is a GPU that torch sees, else the CPU.
+
+    wanted: auto, cpu, cuda, cuda:N (the N-th GPU, from 0) or mps (Apple's; only by name).
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    near = near_misses(wanted, ("auto", "cpu", "cuda", "mps"))
+    known = re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,3})?", wanted) is not None
+    require(known, f"device {wanted!r} came, expected auto, cpu, cuda, cuda:N or mps.{near}")
+    name, _, index = wanted.partition(":")
+    if name == "mps":
+        require(torch.backends.mps.is_available(), "device mps came, but torch does not see it: give cpu or auto")
+    if name == "cuda":
+        why = "this torch was built without CUDA" if torch.version.cuda is None else "torch sees no GPU"
+        require(torch.cuda.is_available(), f"device {wanted} came, but {why}: give cpu or auto")
+        count = torch.cuda.device_count()
+        last = f"cuda:{count - 1}"
+        require(not index or int(index) < count, f"device {wanted} came, but the last GPU that torch sees is {last}")
+    return f"cuda:{int(index)}" if index else name
+
+
+def accelerator_of(precision: Precision = "auto", device: str = "auto") -> Accelerator:
+    """accelerate's Accelerator on a device, with the precision asked for, or the fast one of this machine.
+
+    Several processes share the GPUs among them: a single one (cuda:1) is refused there.
+    """
     require(precision in ("auto", "fp32", "bf16"), f"precision={precision!r} came, expected auto, fp32 or bf16")
     wanted = "bf16" if is_bf16(precision) else "no"
-    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != wanted:
-        AcceleratorState._reset_state()  # accelerate fixes one precision for a process; a later run may want another
-    return Accelerator(mixed_precision=wanted)
+    place = torch.device(device_of(device))
+    if place.index is not None:
+        alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        require(alone, f"device {device} came for several processes, which share all GPUs: give cuda or auto")
+        torch.cuda.set_device(place)  # what accelerate then calls cuda
+    # accelerate fixes one precision and one device for a process; a later run may want another
+    if AcceleratorState._shared_state:
+        moved = AcceleratorState().device.type != place.type
+        if moved or AcceleratorState().mixed_precision != wanted:
+            AcceleratorState._reset_state(reset_partial_state=moved)
+    return Accelerator(mixed_precision=wanted, cpu=place.type == "cpu")
 
 
 def describe(accelerator: Accelerator) -> dict[str, Any]:
