@@ -312,9 +312,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     assert "broken.png" in text
 
 
-def test_without_tensorboard_it_trains_and_says_so(tmp_path, monkeypatch):
+def test_without_tensorboard_it_trains_and_says_where_the_records_are(tmp_path, monkeypatch):
     monkeypatch.setattr(train_module.board, "open_board", lambda folder: None)
-    assert any("pip install" in text for text in notes(trained(QUICK(updates=2), tmp_path)))
+    happenings = trained(QUICK(updates=2), tmp_path)
+    assert notes(happenings, trouble=True) == []
+    (said,) = (text for text in notes(happenings) if "pip install" in text)
+    assert "metrics.jsonl" in said
     assert not (tmp_path / "tensorboard").exists()
 
 

@@ -157,7 +157,7 @@ class _Session:
         for note in notes:
             self._record("event", message=note.text)
         if self.board is None and self.accelerator.is_main_process:
-            yield Note('no TensorBoard log: install it with pip install "ebbtide[tensorboard]"')
+            yield Note('records: metrics.jsonl; for TensorBoard as well: pip install "ebbtide[tensorboard]"')
         before = self._progress()
         compiling = is_compiled(self.trainee.network)
         update_images = self.settings.batch * self.accelerator.num_processes
