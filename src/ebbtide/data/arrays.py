@@ -47,10 +47,11 @@ def load_arrays(path: Path | str) -> Dataset:
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
+        # opened here: NumPy leaves the file of a damaged archive open
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded, None
             key = next((key for key in VALUE_KEYS if key in loaded), None)
             if key is None:
                 raise EbbtideError(
