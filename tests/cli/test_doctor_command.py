@@ -82,6 +82,14 @@ def test_a_run_that_was_hardly_trained_is_said_to_be_worse_than_a_linear_denoise
     bad = wrongs(grey.found)
     assert "worse than the best linear denoiser" in bad["levels: linear"]["text"]
     assert "6 updates on record" in grey.out
+    assert "hardly trained: 6 updates, 96 images, 0.064 for each example" in bad["training: length"]["text"]
+
+
+def test_where_the_run_was_hardly_trained_nothing_else_is_blamed_that_comes_of_it(grey):
+    bad = wrongs(grey.found)
+    assert "learned nothing from labels" in bad["levels: labels"]["text"]
+    assert {one["cause"] for check, one in bad.items() if check.startswith("levels")} == {None}
+    assert "the likely cause: a run that was hardly trained" in grey.out.splitlines()[-1]
     fine_ones = {one["check"] for one in grey.found["findings"] if one["verdict"] == "fine"}
     assert {"data: files", "data: range", "schedule: end", "training: finite", "weights: finite"} <= fine_ones
 
@@ -285,6 +293,10 @@ def test_data_that_are_gone_are_said_and_the_rest_is_still_looked_at(tmp_path, u
     checks = {one["check"]: one for one in found["findings"]}
     assert "30 examples now, and were 20" in checks["data: changed"]["text"]
     assert "levels: colours" in checks
+    # of pixels that have nothing in common the best linear denoiser sees each alone, be it made of fewer than numbers
+    levels = found["levels"]
+    for log_snr, linear in zip(levels["log_snr"], levels["linear"], strict=True):
+        assert linear == pytest.approx(levels["constant"] / (1 + levels["constant"] * np.exp(log_snr)), rel=0.15)
 
 
 # --- recipes and data -------------------------------------------------------------------------------------------------
@@ -318,7 +330,7 @@ def test_a_preset_without_data_says_so_and_takes_them_from_the_option(tmp_path):
     source = pictures(tmp_path / "pictures", 20, colour=True)
     out = examined(file, "--data", source)
     assert "all of 20 examples could be read" in out
-    assert "few different examples" in out
+    assert "20 examples: so few may be learned by heart" in out
 
 
 def test_data_are_examined_alone(tmp_path, monkeypatch):

@@ -261,6 +261,54 @@ def test_it_answers_in_the_type_it_is_asked_in(name):
     assert torch.allclose(answer.double(), linear(x, t).x0, rtol=0, atol=1e-4)
 
 
+def gaussian_images(count, seed):
+    """Of a Gaussian law with waves of known variance, at each of the three channels."""
+    told = noise(count, 3, 6, 6, seed=seed) * WAVES.sqrt()
+    return torch.from_numpy(scipy.fft.idctn(told.numpy(), norm="ortho", axes=(2, 3))) + 0.3
+
+
+WAVES = 4 / (1 + torch.arange(6.0).double()[:, None] + torch.arange(6.0).double()).square()
+TURN = torch.linalg.qr(noise(40, 40, seed=30)).Q
+FALLS = 40 / torch.arange(1, 41, dtype=torch.float64).square()
+LAWS = {
+    "vectors": (FALLS, lambda count, seed: noise(count, 40, seed=seed) @ (TURN * FALLS.sqrt()).mT + 1, 1000),
+    "pictures": (WAVES.expand(3, 6, 6).flatten(), gaussian_images, WAVES_ONLY),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_told_by_other_examples_the_error_is_a_bar_where_examples_are_fewer_than_numbers(law):
+    """Not below the exact error of the law by more than its own error, at any level; of many examples equal to it."""
+    variances, draw, most_exact = LAWS[law]
+    levels = CORRUPTION.level(torch.linspace(0.05, 0.95, 7, dtype=torch.float64))
+    noise_to_signal = (levels.sigma / levels.alpha).square()[:, None]
+    exact = (variances * noise_to_signal / (variances + noise_to_signal)).mean(1)
+    ratios, by_heart = [], []
+    for seed in range(24):
+        one, other = draw(15, 100 + 2 * seed), draw(15, 101 + 2 * seed)
+        linear = LinearDenoiser.of([one], CORRUPTION, most_exact)
+        by_heart.append(linear.error(levels) / exact)
+        ratios.append(linear.told_by([other[:4], other[4:]]).error(levels) / exact)
+    found = torch.stack(ratios)
+    spread_of_v = 2 / (4 * 15)  # (kurtosis - 1) / 4 n
+    assert (found.mean(0) > 1 - spread_of_v - SIGMAS * found.std(0) / len(found) ** 0.5).all()
+    assert (found.mean(0) < 2).all()
+    assert (torch.stack(by_heart).mean(0) < 0.95).any()
+    many = LinearDenoiser.of([draw(3000, 1)], CORRUPTION, most_exact).told_by([draw(3000, 2)])
+    assert torch.allclose(many.error(levels), exact, rtol=0.06)
+
+
+def test_told_by_others_it_is_the_best_denoiser_of_its_axes_for_them():
+    """Another mean counts as variance; of the examples themselves nothing changes."""
+    linear = LinearDenoiser.of([VECTORS], CORRUPTION)
+    assert torch.allclose(linear.told_by([VECTORS]).variances, linear.variances, rtol=1e-9, atol=1e-12)
+    moved = linear.told_by([VECTORS + 2])
+    assert moved.constant_error == pytest.approx(linear.constant_error + 4, rel=1e-9)
+    assert torch.equal(moved.mean, linear.mean)
+    with pytest.raises(EbbtideError, match="no data came"):
+        linear.told_by([])
+
+
 @pytest.mark.parametrize("most_exact", [1000, WAVES_ONLY], ids=["whole", "waves"])
 def test_what_cannot_be_learned_from_is_refused(most_exact):
     for nothing in ([], [SCENES[:0]]):

@@ -80,9 +80,12 @@ def test_few_examples_are_noted(count, verdict):
     assert only(found(DIGITS.subset(range(count))), "data: number", verdict).startswith(f"{count:,} examples")
 
 
-def test_so_few_that_they_are_learned_by_heart_are_wrong_unless_they_are_points():
-    text = only(found(DIGITS.subset(range(60))), "data: duplicates", "wrong", "examples that are nearly the same")
-    assert "about 60 of 60" in text
+def test_a_set_is_not_at_fault_for_being_small_only_for_repeating_itself():
+    few = DIGITS.subset(range(60))
+    assert "so few may be learned by heart" in only(found(few), "data: number", "note")
+    again = few.subset([*range(60), *range(30)])
+    findings = found(again)
+    assert "about 60 of 90" in only(findings, "data: duplicates", "wrong", "examples that are nearly the same")
     points = load("moons")
     assert only(found(replace(points.subset(range(60)), labels=None)), "data: number", "fine")
 

@@ -191,6 +191,18 @@ def test_z_scores_of_different_examples_are_standard_errors_whatever_their_numbe
     assert abs(z.std() - 1) < SIGMAS * (2 * LEVELS) ** -0.5 + 0.03
 
 
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_of_few_examples_four_standard_errors_are_as_rare_as_they_are_of_a_normal_law(count):
+    """Of two examples every sixth ratio of a mean to its own standard error is beyond 4."""
+    rows = noise(40_000, count, seed=9)
+    blank = torch.zeros(len(rows), dtype=torch.float64)
+    errors, none = Errors(blank, blank, rows), Errors(blank, blank, 0 * rows)
+    for z in (compare(errors, none).z, compare_apart(errors, none).z):
+        for bound, share in ((1.0, 0.3173), (2.0, 0.0455)):
+            assert 0.7 * share < float((z.abs() > bound).double().mean()) < 1.1 * share
+        assert int((z.abs() > 4).sum()) <= 30
+
+
 def test_the_ratio_is_that_of_the_means_and_overall_its_geometric_mean():
     one, other = (Errors(TIMES, TIMES, noise(3, 40, seed=seed).square()) for seed in (1, 2))
     found = compare(one, other)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -120,6 +120,15 @@ def found(one):
 def wrong(findings):
     """What is wrong, with its cause."""
     return {finding.check: finding.cause for finding in findings.values() if finding.verdict == "wrong"}
+
+
+def test_a_denoiser_that_knows_its_law_is_not_called_untrained_for_what_a_covariance_knows_by_heart():
+    """Of 45 examples of 48 numbers, none of them held out."""
+    x0, _ = examples(45, 33)
+    seen, one, other = x0[::3], x0[1::3], x0[2::3]
+    few = replace(patient(ORACLE, train=(seen, None), held_out=None), linear=LinearDenoiser.of([x0], CORRUPTION))
+    assert "levels: linear" in wrong(found(few))
+    assert wrong(found(replace(few, linear=LinearDenoiser.of([one], CORRUPTION).told_by([other])))) == {}
 
 
 CHECKS = ["levels: linear", "levels: average", "levels: time", "levels: overfitting", "levels: colours"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ebbtide.doctor.records import check_records
+from ebbtide.doctor.records import HARDLY, check_records
 
 TOO_HIGH = "a learning rate that is far too high"
 
@@ -27,8 +27,8 @@ FLAT = np.full(200, 1.0)
 DIVERGING = np.concatenate([np.geomspace(1.0, 0.1, 100), np.geomspace(0.1, 0.9, 100)])
 
 
-def found(history, optimizer="muon", rate=1e-3):
-    return {finding.check: finding for finding in check_records(history, optimizer, rate)}
+def found(history, optimizer="muon", rate=1e-3, examples=1000):
+    return {finding.check: finding for finding in check_records(history, optimizer, rate, examples)}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -58,7 +58,7 @@ def test_of_a_few_updates_nothing_is_said():
 
 
 def test_a_run_without_records_is_told_to_train():
-    (finding,) = check_records([{"kind": "event", "step": 0, "message": "hello"}], "muon", 1e-3)
+    (finding,) = check_records([{"kind": "event", "step": 0, "message": "hello"}], "muon", 1e-3, 9)
     assert (finding.verdict, finding.check) == ("note", "training: records")
 
 
@@ -77,6 +77,43 @@ def test_updates_that_were_skipped_are_counted_from_where_they_began(every, verd
     assert (finding.verdict, finding.cause) == (verdict, cause)
     assert f"{skipped[-1]} of 2,000 updates" in finding.text
     assert f"update {10 * (begin + 1):,} with the {what}" in finding.text
+
+
+def learning(updates, settled=10**9):
+    """A curve as of digits: it falls by some 35 percent as the run doubles, until it has settled."""
+    return (1 + np.minimum(np.arange(updates), settled) / 40) ** -0.7
+
+
+def of_each(losses, batch=64):
+    """Every update on record."""
+    return [
+        {"kind": "update", "step": step, "loss": loss, "images": batch * step, "skipped": 0}
+        for step, loss in enumerate(losses, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("losses", "examples", "hardly"),
+    [
+        (learning(6), 100, True),
+        (learning(54), 1500, True),
+        (learning(190), 1500, True),
+        (learning(1000), 1_000_000, True),
+        (learning(1000), 1500, False),
+        (learning(190, settled=60), 1500, False),
+        (FLAT, 1500, False),
+        (np.geomspace(1, 1e-6, 1000), 40, False),
+    ],
+    ids=["begun", "a minute", "short", "no round", "enough", "settled", "flat", "examples all the same"],
+)
+def test_a_run_that_was_hardly_trained_is_said_to_be_by_its_updates_its_rounds_and_its_falling_loss(
+    losses, examples, hardly
+):
+    for seed in range(3):
+        finding = found(of_each(noisy(losses, seed)), examples=examples)["training: length"]
+        assert (finding.verdict, finding.cause) == (("wrong", HARDLY) if hardly else ("fine", None)), finding.text
+        assert f"{len(losses):,} updates" in finding.text
+        assert next(iter(found(of_each(losses)))) == "training: length"  # before what may follow from it
 
 
 def test_without_skipped_updates_all_was_finite():

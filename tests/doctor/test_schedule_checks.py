@@ -12,7 +12,7 @@ from ebbtide.denoisers.wiener import LinearDenoiser
 from ebbtide.doctor.schedule import BITS_LEFT, DRAWS, TOO_COARSE, check_end, check_steps, spreads
 from ebbtide.grids import uniform_grid
 from ebbtide.recipes.build import build_data, build_grid, build_schedule
-from ebbtide.recipes.doctor import linear_denoiser
+from ebbtide.recipes.linear import linear_denoiser
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.samplers import build_sampler
 from ebbtide.samplers import Ancestral, Ddim, DpmSolver2M

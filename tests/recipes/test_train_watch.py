@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ebbtide.doctor import watch
 from ebbtide.evaluation.records import read_records
-from ebbtide.recipes.build import build_data
+from ebbtide.recipes.build import build_data, build_schedule
 from ebbtide.recipes.objectives import with_objective
 from ebbtide.recipes.recipe import ScheduleRecipe
 from ebbtide.recipes.train import Ended, Note
@@ -114,6 +115,20 @@ def test_a_network_that_beats_no_constant_is_told_once(tmp_path, monkeypatch):
     assert len(constant) == 1
     assert constant[0] in [record["message"] for record in of_kind(tmp_path, "event")]
     assert isinstance(happenings[-1], Ended)
+
+
+def test_the_linear_bar_of_few_examples_of_many_numbers_is_not_learned_by_heart(tmp_path):
+    """20 pictures of 192 independent pixels of one variance v, where the least error is v / (1 + v SNR)."""
+    source = pictures(tmp_path / "pictures", 20, colour=True)
+    recipe = with_objective(small("images", source=str(source), updates=1, pictures=1), "x0")
+    trained(recipe, tmp_path / "run")
+    (record,) = of_kind(tmp_path / "run", "levels")
+    schedule = build_schedule(recipe.schedule)
+    t = (torch.arange(64 * BINS, dtype=torch.float64) + 0.5) / (64 * BINS)
+    v, noise = record["constant"][0], 1 / schedule.level(t).log_snr.exp()
+    expected = (v * noise / (v + noise)).reshape(BINS, 64).mean(1).tolist()
+    assert v == pytest.approx(1, rel=0.2)
+    assert record["linear"] == pytest.approx(expected, rel=0.1)
 
 
 def test_one_example_is_learned_as_any(tmp_path):

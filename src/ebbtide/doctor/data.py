@@ -116,15 +116,14 @@ def _duplicates(train: Dataset) -> Iterator[Finding]:
     near, middle, new = _nearly(some)
     # where most come again, those that were looked at have shown nearly all that there are
     different = new if near > 0.5 else round(len(counts) * new / len(some))
+    alike = near > 0.2 or again > len(train) / 5  # a set that is merely small has no fault
     said = (
         f"{again / len(train):.1%} are exact copies of others; of {len(some):,} looked at, {near:.0%} have a near "
         f"duplicate (the middle one's nearest differs by {middle:.0%} of the contrast)"
     )
-    few = near > 0.5 or different < LEAST
-    if few and different < FEW:
-        alike = "examples that are nearly the same"
+    if (near > 0.5 and different < FEW) or (alike and different < LEAST):
         text = f"there are few different examples, about {different:,} of {len(train):,}: {said}"
-        yield wrong("data: duplicates", text, alike)
+        yield wrong("data: duplicates", text, "examples that are nearly the same")
     elif again > len(train) / 100 or near > 0.2:
         yield note("data: duplicates", said)
     else:

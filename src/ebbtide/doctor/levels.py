@@ -137,11 +137,26 @@ def _noised(corruption: GaussianCorruption, x0: Tensor, t: Tensor, seed: int, in
 def compare(one: Errors, other: Errors) -> Comparison:
     """Of the same examples with the same noise: the standard error is that of their differences."""
     difference = one.values - other.values
-    spread = difference.std(1) / math.sqrt(difference.shape[1])
-    return Comparison(one.mean / other.mean, difference.mean(1) / spread.clamp(min=1e-30))
+    count = difference.shape[1]
+    spread = difference.std(1, correction=min(1, count - 1)) / math.sqrt(count)
+    freedom = torch.full_like(spread, count - 1)
+    return Comparison(one.mean / other.mean, _z_score(difference.mean(1), spread, freedom))
 
 
 def compare_apart(one: Errors, other: Errors) -> Comparison:
-    """Of different examples."""
-    spread = (one.standard_error.square() + other.standard_error.square()).sqrt()
-    return Comparison(one.mean / other.mean, (one.mean - other.mean) / spread.clamp(min=1e-30))
+    """Of different examples (Welch 1947)."""
+    squares = torch.stack([one.standard_error.square(), other.standard_error.square()])
+    counts = torch.tensor([[one.values.shape[1] - 1], [other.values.shape[1] - 1]])
+    freedom = squares.sum(0).square() / (squares.square() / counts).sum(0).clamp(min=1e-300)
+    return Comparison(one.mean / other.mean, _z_score(one.mean - other.mean, squares.sum(0).sqrt(), freedom))
+
+
+def _z_score(difference: Tensor, spread: Tensor, freedom: Tensor) -> Tensor:
+    """The standard errors at which a normal law is as rare as Student's of so many degrees of freedom is here: of few
+    examples a difference is soon many of its own standard errors by chance.
+
+    (8 d + 1) / (8 d + 3) sqrt(d log(1 + r² / d)) for the ratio r (Wallace 1959, Annals of Mathematical Statistics 30).
+    """
+    ratio = difference / spread.clamp(min=1e-30)
+    size = (freedom * torch.log1p(ratio.square() / freedom)).sqrt() * (8 * freedom + 1) / (8 * freedom + 3)
+    return ratio.sign() * size.nan_to_num(0.0)  # not a number of one example, which cannot tell

@@ -46,10 +46,10 @@ LAGS = 0.8
 class Patient:
     """A trained denoiser with what is known around it.
 
-    average, network: with the averaged and with the last weights. linear: the best linear denoiser of the training
-    data. train, held_out: examples with their conditions (held_out None: there is none). others: the same weights read
-    in other ways, by name: another schedule, kind of prediction or range of values, with the function that takes x0
-    there.
+    average, network: with the averaged and with the last weights. linear: the best linear denoiser that could be made
+    without the examples whose errors are measured. train, held_out: examples with their conditions (held_out None:
+    there is none). others: the same weights read in other ways, by name: another schedule, kind of prediction or range
+    of values, with the function that takes x0 there.
     """
 
     average: GaussianDenoiser

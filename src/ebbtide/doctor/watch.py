@@ -72,16 +72,19 @@ class LevelWatch:
     in_a_row: list[int] = field(default_factory=lambda: [0] * BINS)
 
     @classmethod
-    def of(cls, objective: DenoisingObjective, linear: LinearDenoiser, points: int = 64) -> LevelWatch:
-        """The mean over each bin's times: a table's own, or the middles of `points` equal parts."""
+    def of(cls, objective: DenoisingObjective, *linear: LinearDenoiser, points: int = 64) -> LevelWatch:
+        """The mean over each bin's times: a table's own, or the middles of `points` equal parts. Of several denoisers,
+        made of parts of the data, the mean."""
         watch = cls([0.0] * BINS, [0.0] * BINS)
-        if linear.knows_all:
+        if any(one.knows_all for one in linear):
             return watch
+        constant = sum(one.constant_error for one in linear) / len(linear)
         for index in range(BINS):
             t = _times_of_bin(objective.corruption.schedule, index, points)
             counts = objective.per_x0(t)
-            watch.constant[index] = linear.constant_error * float(counts.mean())
-            watch.linear[index] = float((linear.error(objective.corruption.level(t)) * counts).mean())
+            error = torch.stack([one.error(objective.corruption.level(t)) for one in linear]).mean(0)
+            watch.constant[index] = constant * float(counts.mean())
+            watch.linear[index] = float((error * counts).mean())
         return watch
 
     def record(self) -> dict[str, Any]:

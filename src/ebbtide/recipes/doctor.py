@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,12 +15,11 @@ from ebbtide.conditions import Condition
 from ebbtide.corruptions import Corruption, GaussianCorruption
 from ebbtide.data import Dataset, ValueRange
 from ebbtide.data.dataset import spread
-from ebbtide.denoisers import GaussianDenoiser
-from ebbtide.denoisers.wiener import MOST_EXACT, LinearDenoiser
+from ebbtide.denoisers import GaussianDenoiser, LinearDenoiser
 from ebbtide.doctor.data import check_data, quick_checks
 from ebbtide.doctor.finding import Finding, fine, note, wrong
 from ebbtide.doctor.network import Levels, Patient, check_network, measured
-from ebbtide.doctor.records import check_records
+from ebbtide.doctor.records import FOLLOW, HARDLY, check_records
 from ebbtide.doctor.samples import check_more_steps, check_samples
 from ebbtide.doctor.schedule import check_end, check_steps
 from ebbtide.doctor.weights import check_weights, standing
@@ -31,6 +30,7 @@ from ebbtide.levels import STEP_KINDS, KindName
 from ebbtide.recipes.build import build_data, build_grid, build_schedule
 from ebbtide.recipes.corruptions import GAUSSIAN, check_corruption
 from ebbtide.recipes.draw import draw_all
+from ebbtide.recipes.linear import LEAST_FOR_LINEAR, apart, linear_denoiser
 from ebbtide.recipes.recipe import DataRecipe, Recipe, SamplingRecipe, ScheduleName, ScheduleRecipe
 from ebbtide.recipes.run import Run, with_sampling
 from ebbtide.recipes.samplers import SAMPLERS, build_sampler
@@ -38,8 +38,8 @@ from ebbtide.schedules import Schedule
 from ebbtide.training import checkpoints
 
 Found = Finding | Levels
-MOST_FOR_LINEAR = 20_000
-"""Examples, spread over the set, from which the linear denoiser is made."""
+LEAST_HELD_OUT = 8
+"""Held-out examples from which errors by level are told; with fewer, training examples serve."""
 SCHEDULES: tuple[ScheduleName, ...] = ("normal", "cosine", "sigmoid", "linear", "lecture")
 """Those that weights may have been trained with instead of the recipe's."""
 RANGES = {"pixels from -1 to 1": (-1.0, 1.0), "pixels from 0 to 1": (0.0, 1.0), "pixels from 0 to 255": (0.0, 255.0)}
@@ -76,7 +76,7 @@ def examine_recipe(recipe: Recipe) -> Iterator[Finding]:
     yield from trouble
     if train is not None:
         yield from check_data(train, held_out)
-        yield from _schedule(recipe, train)
+        yield from _schedule(recipe, train, _linear(recipe, train))
 
 
 def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
@@ -85,36 +85,70 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     diary = read_diary(run.metrics) if run.metrics.is_file() else Diary([])
     if diary.damaged:
         yield note("training: records", diary.trouble)
-    yield from check_records(diary.records, training.optimizer, training.rate)
+    written = list(check_records(diary.records, training.optimizer, training.rate, run.data.examples))
+    yield from written
+    hardly = any(finding.cause == HARDLY for finding in written)
     train, held_out, trouble = _loaded(run.recipe.data, run)
     yield from trouble
+    seen, linear = None, None
     if train is not None:
         yield from check_data(train, held_out)
-        yield from _schedule(run.recipe, train)
+        seen, rest = _looked_at(train, held_out, settings.examples)
+        linear = _linear(run.recipe, rest)
+        yield from _schedule(run.recipe, train, linear)
     # weights that do not fit the recipe are refused here; those that are NaN are a finding
     average = bare(run.denoiser(settings.device, finite=False))
-    network = bare(run.denoiser(settings.device, "network", finite=False))
     loaded = checkpoints.load(checkpoints.latest(run.checkpoints), ("network", "average"))
     first = run.network().state_dict()
     weights = list(check_weights(first, loaded.tensors["network"], loaded.tensors["average"]))
     yield from weights
-    if train is None or any(finding.cause == "weights that are NaN" for finding in weights):
+    if train is None or seen is None or any(finding.cause == "weights that are NaN" for finding in weights):
         return
     if not isinstance(average.corruption, GaussianCorruption):
         name = run.recipe.corruption.name
         text = f"errors by level are held against what is known of Gaussian noise, and the run learned to undo {name}"
         yield note("levels", f"{text}: `ebbtide restore RUN --measure 500` says how well")
         return
-    found = standing(first, loaded.tensors["network"], loaded.tensors["average"])
-    patient = Patient(
-        average=average,
-        network=network,
-        linear=linear_denoiser(train, run.gaussian_objective().corruption),
-        train=_examples(train, settings.examples, settings.device),
-        held_out=None if held_out is None else _examples(held_out, settings.examples, settings.device),
-        standing=found,
-        others=_other_ways(run, train, settings.device),
-    )
+    if linear is None:
+        yield note(
+            "levels", f"{len(train)} examples are too few to make a denoiser of that knows only their covariance"
+        )
+    else:
+        unseen = held_out if seen is train else None
+        patient = Patient(
+            average=average,
+            network=bare(run.denoiser(settings.device, "network", finite=False)),
+            linear=linear,
+            train=_examples(seen, settings.examples, settings.device),
+            held_out=None if unseen is None else _examples(unseen, settings.examples, settings.device),
+            standing=standing(first, loaded.tensors["network"], loaded.tensors["average"]),
+            others=_other_ways(run, train, settings.device),
+        )
+        for found in _levels(patient):
+            blameless = hardly and isinstance(found, Finding) and found.cause in FOLLOW
+            yield replace(cast(Finding, found), cause=None) if blameless else found
+    yield from _sampling(run, train, settings)
+
+
+def _looked_at(train: Dataset, held_out: Dataset | None, examples: int) -> tuple[Dataset, Dataset]:
+    """Training examples whose errors are measured, and those of which the linear denoiser is made.
+
+    It must not know those that it is held against: where there is nothing held out, a third is kept apart from it.
+    """
+    if len(train) == 1 or (held_out is not None and len(held_out) >= LEAST_HELD_OUT):
+        return train, train
+    return apart(train, max(1, min(examples, len(train) // 3)))
+
+
+def _linear(recipe: Recipe, dataset: Dataset) -> LinearDenoiser | None:
+    """Where the recipe has Gaussian noise, and there are examples enough."""
+    if recipe.corruption.name != GAUSSIAN or len(dataset) < LEAST_FOR_LINEAR:
+        return None
+    return linear_denoiser(dataset, GaussianCorruption(build_schedule(recipe.schedule)))
+
+
+def _levels(patient: Patient) -> Iterator[Found]:
+    """The errors by level, and what they say."""
     levels = measured(patient)
     yield levels
     if bool(levels.average.values.isfinite().all() & levels.network.values.isfinite().all()):
@@ -122,16 +156,6 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     else:
         text = "the network answers with NaN or infinite numbers, though its weights are finite"
         yield wrong("levels: finite", text, "answers that are not finite")
-    yield from _sampling(run, train, settings)
-
-
-def linear_denoiser(
-    dataset: Dataset, corruption: GaussianCorruption, most: int = MOST_FOR_LINEAR, most_exact: int = MOST_EXACT
-) -> LinearDenoiser:
-    """The best linear denoiser of (up to `most` of) a dataset's examples."""
-    some = dataset.subset(spread(len(dataset), most)) if len(dataset) > most else dataset
-    batches = (some.batch(torch.arange(i, min(i + 1000, len(some)))).x0 for i in range(0, len(some), 1000))
-    return LinearDenoiser.of(batches, corruption, most_exact)
 
 
 def _loaded(recipe: DataRecipe, run: Run | None) -> tuple[Dataset | None, Dataset | None, list[Finding]]:
@@ -169,7 +193,7 @@ def _examples(dataset: Dataset, count: int, device: str = "cpu") -> tuple[Tensor
     return batch.x0, batch.condition if dataset.labels is not None else None
 
 
-def _schedule(recipe: Recipe, train: Dataset) -> Iterator[Finding]:
+def _schedule(recipe: Recipe, train: Dataset, linear: LinearDenoiser | None) -> Iterator[Finding]:
     if recipe.corruption.name != GAUSSIAN:
         check_corruption(recipe.corruption)
         return
@@ -182,7 +206,8 @@ def _schedule(recipe: Recipe, train: Dataset) -> Iterator[Finding]:
     except EbbtideError as error:
         yield wrong("sampling: steps", str(error), "sampling steps that the schedule does not have")
         return
-    yield check_steps(linear_denoiser(train, corruption), build_sampler(sampling), grid)
+    if linear is not None:
+        yield check_steps(linear, build_sampler(sampling), grid)
 
 
 def _known_variance(sampling: SamplingRecipe) -> SamplingRecipe:

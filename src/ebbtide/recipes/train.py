@@ -23,8 +23,9 @@ from ebbtide.recipes import board, showing
 from ebbtide.recipes.build import build_data, build_settings, build_trainee
 from ebbtide.recipes.corruptions import fitted_start, objective_of
 from ebbtide.recipes.cost import cost_of, expectation, images_a_second
-from ebbtide.recipes.doctor import first_look, linear_denoiser
+from ebbtide.recipes.doctor import first_look
 from ebbtide.recipes.draw import check_drawing
+from ebbtide.recipes.linear import LEAST_FOR_LINEAR, both_ways
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.resume import check_empty, check_new, held, restored
 from ebbtide.recipes.run import DataFacts, Run
@@ -263,11 +264,11 @@ class _Session:
     def _bars(self) -> LevelWatch | None:
         """What losses by level are held against, made when it is first asked for; None where it is not known."""
         objective, data = self.objective, self.dataset
-        known = len(data) > 1 and (data.is_image or data.values[0].size <= WATCHED_NUMBERS)
+        known = len(data) >= LEAST_FOR_LINEAR and (data.is_image or data.values[0].size <= WATCHED_NUMBERS)
         # no subclass: it would add to the squared error
         if self.level_watch is None and type(objective) is DenoisingObjective and known:
-            linear = linear_denoiser(data, objective.corruption, WATCHED_EXAMPLES, WATCHED_NUMBERS)
-            self.level_watch = LevelWatch.of(objective, linear)
+            linear = both_ways(data, objective.corruption, WATCHED_EXAMPLES, WATCHED_NUMBERS)
+            self.level_watch = LevelWatch.of(objective, *linear)
         return self.level_watch
 
     def _checkpoint_due(self, step: int) -> bool:
