@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +20,7 @@ import pytest
 import torch
 
 from ebbtide.cli import train as command
+from ebbtide.cli.main import main
 from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.as_json import to_json
 from ebbtide.recipes.run import open_run
@@ -214,6 +219,81 @@ def test_stopping_saves_a_checkpoint_and_says_how_to_go_on(monkeypatch):
     assert updates(Path("whole")) == updates(Path("run"))
 
 
+class Closed(io.StringIO):
+    """Standard output whose reader leaves before the second line."""
+
+    def write(self, text):
+        if self.getvalue().count("\n") >= 1:
+            raise self.error
+        return super().write(text)
+
+
+class Pipe(Closed):
+    error = BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+class Terminal(Closed):
+    error = OSError(errno.EIO, "Input/output error")
+
+
+def end_of(*arguments):
+    """The exit code of a call whose output goes where it goes."""
+    with pytest.raises(SystemExit) as left:
+        main([str(argument) for argument in arguments])
+    return left.value.code
+
+
+@pytest.mark.parametrize("stream", [Pipe, Terminal])
+def test_training_that_nobody_can_read_stops_with_a_checkpoint(stream):
+    said = io.StringIO()
+    with contextlib.redirect_stdout(stream()), contextlib.redirect_stderr(said):
+        assert end_of("train", "moons", "--updates", 9, *SMALL, "--out", "run") == 130
+    assert last(Path("run")).step == 1
+    assert "standard output was closed: stopped; a checkpoint is saved" in said.getvalue()
+    train("run", "--resume")
+    assert last(Path("run")).step == 9
+
+
+@pytest.mark.parametrize("stream", [Pipe, Terminal])
+def test_other_work_goes_on_where_nobody_reads(stream):
+    run = Path(shutil.copytree(point_run(), "run"))
+    with contextlib.redirect_stdout(stream()):
+        assert end_of("report", run) == 0
+        assert end_of("sample", run, "-n", 3, "--out", "out") == 0
+    assert (run / "report.html").is_file()
+    assert sorted(path.name for path in Path("out").iterdir() if not path.name.startswith(".")) == [
+        "points.npz",
+        "points.png",
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_polite_signal_stops_and_a_closing_terminal_may_send_several(number, monkeypatch):
+    """One Ctrl-C, or a hang-up that comes twice, as shells and the kernel send it."""
+    real = command._Meter.take
+
+    def take(meter, update):
+        for _ in range(1 if number == signal.SIGINT else 2):
+            os.kill(os.getpid(), number)
+        return real(meter, update)
+
+    monkeypatch.setattr(command._Meter, "take", take)
+    outcome = train("moons", "--updates", 9, *SMALL, "--out", "run", code=130)
+    assert outcome.out.count("stopping after this update") == 1
+    assert last(Path("run")).step == 1
+
+
+def test_nohup_trains_on(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with command._stop_signals() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def wait_for(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
@@ -224,6 +304,18 @@ def wait_for(condition, seconds=60.0):
 def start(*arguments):
     words = [str(PROGRAM), "train", *map(str, arguments)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+
+
+def test_head_ends_training_with_a_checkpoint_and_no_traceback():
+    """A pipe of the system's: what is still held for it when the program ends must not fail either."""
+    process = start("moons", "--updates", 100_000, *SMALL, "--out", "run")
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.startswith("ebbtide: standard output was closed: stopped; a checkpoint is saved")
+    assert err.count("\n") == 1
+    assert last(Path("run")).step == 1
 
 
 def steps_done(out):

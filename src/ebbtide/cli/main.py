@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ebbtide.cli.standard_output import complain, silence
 from ebbtide.errors import EbbtideError, near_misses, printable
 
 NO_MEMORY = "there is not enough memory for this: ask for less at once (smaller pictures, batches, networks, files)"
@@ -50,12 +51,15 @@ def overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point; leaves with 0 (done), 1 (the doctor found something), 2 (wrong input), 130 (Ctrl-C)."""
+    """The entry point; leaves with 0 (done), 1 (the doctor found something), 2 (wrong input), 130 (stopped)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot show is escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(_run(arguments))
+        code = _run(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        sys.exit(code)
     except EbbtideError as error:
         _refuse(str(error))
     except MemoryError:
@@ -65,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _refuse(NO_MEMORY)
     except KeyboardInterrupt:
-        print("ebbtide: stopped", file=sys.stderr)
+        complain("ebbtide: stopped")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+    except BrokenPipeError:  # `| head` has read enough
+        silence(sys.stdout)
+        sys.exit(0)
     except OSError as error:  # a place that cannot be read or written, wherever that shows
         place = "" if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: "
         _refuse(f"{place}{error.strerror or error}")
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _refuse(message: str) -> NoReturn:
     """One line, whatever a library put into the message, and nothing in it that commands a terminal."""
-    print(f"ebbtide: {printable(' '.join(message.split()))}", file=sys.stderr)
+    complain(f"ebbtide: {printable(' '.join(message.split()))}")
     sys.exit(2)
 
 

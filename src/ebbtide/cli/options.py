@@ -9,12 +9,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
+from ebbtide.cli.standard_output import StandardOutput
 from ebbtide.errors import EbbtideError, printable, require
 
 Options = TypeVar("Options")
@@ -27,7 +28,8 @@ class Screen(Console):
         return super().render_str(_lines(text), **(options | {"markup": False, "emoji": False}))
 
 
-screen = Screen(highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+output = StandardOutput()
+screen = Screen(file=cast(IO[str], output), highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 """Where results are printed, by the first process only; paths are never wrapped, so that they can be copied."""
 
 

@@ -15,8 +15,9 @@ from typing import Annotated
 import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ebbtide.cli.options import parse, screen, styled, wrote
-from ebbtide.errors import require
+from ebbtide.cli.options import output, parse, screen, styled, wrote
+from ebbtide.cli.standard_output import complain
+from ebbtide.errors import printable, require
 from ebbtide.recipes.corruptions import corruptions_in_words
 from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_objective
 from ebbtide.recipes.presets import PRESETS, find_recipe
@@ -165,7 +166,10 @@ def _show(happenings: Iterator[Note | Update | Ended], recipe: Recipe) -> int:
                     ended, path = finished, run.path
     wrote(path, "run")
     if not ended:
-        screen.print(f"stopped; a checkpoint is saved. Go on with: ebbtide train {path} --resume")
+        stopped = f"stopped; a checkpoint is saved. Go on with: ebbtide train {path} --resume"
+        screen.print(stopped)
+        if output.gone:
+            complain(f"ebbtide: standard output was closed: {printable(stopped)}")
         return 130
     wrote(path / "pictures" / "final.png", "samples")
     screen.print(f"next: ebbtide sample {path} -n 100    ebbtide report {path}")
@@ -219,19 +223,26 @@ class _Lines:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """A question `stop()` that Ctrl-C or a polite kill answers with yes; the second Ctrl-C stops at once."""
-    asked = False
+    """A question `stop()`, answered with yes after Ctrl-C, a polite kill, or when nobody is left to read what is said.
+
+    The second Ctrl-C stops at once. A hang-up that was to be ignored (nohup) stays ignored.
+    """
+    asked: list[int] = []
 
     def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        if signum == signal.SIGINT and signum in asked:
             raise KeyboardInterrupt
-        asked = True
-        screen.print("stopping after this update; Ctrl-C again stops at once")
+        if not asked:
+            with contextlib.suppress(RuntimeError):  # it came in the midst of another line
+                screen.print("stopping after this update; Ctrl-C again stops at once")
+        asked.append(signum)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heeded.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in heeded}
     try:
-        yield lambda: asked
+        yield lambda: bool(asked) or output.gone
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
