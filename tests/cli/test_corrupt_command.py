@@ -60,3 +60,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
     assert "not empty" in refusal("corrupt", "digits", "--out", tmp_path)
     assert call("corrupt", "digits", "--out", tmp_path, "--overwrite").code == 0
     assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_milliard_steps_are_no_more_work_than_those_that_change_something(tmp_path):
+    given = ("--corruption", "naive", "--corruption-steps", 10**9, "--levels", 2)
+    assert call("corrupt", "digits", *given, "--out", tmp_path / "out").code == 0

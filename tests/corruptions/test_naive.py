@@ -325,3 +325,23 @@ def test_there_is_no_step_beyond_the_last_place():
     corruption = KINDS["pixels"]
     with pytest.raises(EbbtideError, match="no place left"):
         corruption.step(corruption.worn(between(corruption, 2), torch.tensor([0.5, 1.0]), seeded(0)), seeded(0))
+
+
+def test_any_number_of_steps_costs_no_more_than_those_that_find_something_to_hit():
+    endless = CoinFlips(low=0.0, high=1.0, shape=(1, 4, 4), steps=10**9, share=0.2)
+    x0 = torch.full((200, 1, 4, 4), 0.5)
+    early = CoinFlips(low=0.0, high=1.0, shape=(1, 4, 4), steps=100, share=0.2)
+
+    def hit(chain, level):
+        return chain.worn(x0, torch.full((200,), level / chain.steps, dtype=torch.float64), seeded(0)).hit
+
+    assert torch.equal(hit(endless, 7), hit(early, 7))
+    assert hit(endless, 10**9).all()
+    assert len(endless._law[0]) < 1000
+
+
+def test_more_laws_than_can_be_worked_out_are_refused():
+    for options in ({"steps": 10**9, "share": 1e-9}, {"steps": 2**60, "share": 0.5}):
+        with pytest.raises(EbbtideError, match="steps="):
+            CoinFlips(low=0.0, high=1.0, shape=(1, 64, 64), **options)
+    CoinFlips(low=0.0, high=1.0, shape=(1, 64, 64), steps=10**9, share=0.05)

@@ -1,5 +1,9 @@
 """Arrays in every layout and scale give the same images, and pickles are refused."""
 
+import io
+import struct
+import zipfile
+
 import numpy as np
 import psutil
 import pytest
@@ -143,3 +147,118 @@ def test_a_file_cut_short_is_refused(tmp_path):
         path.write_bytes(path.read_bytes()[:-50])
         with pytest.raises(EbbtideError, match="could not be read"):
             load_arrays(path)
+
+
+def npy(shape, descr="|u1", body=b"", fortran=False, version=1):
+    """An .npy file as one could write it by hand, whatever is true."""
+    text = f"{{'descr': {descr!r}, 'fortran_order': {fortran}, 'shape': {shape}, }}".encode()
+    length = struct.pack("<H", len(text)) if version == 1 else struct.pack("<I", len(text))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text + body
+
+
+HOSTILE = {
+    "terabytes": npy((10**6, 10**3, 10**3)),
+    "more than 64 bits": npy((2**40, 2**40, 2**40)),
+    "nothing times all": npy((0, 2**61, 2**61)),
+    "less than nothing": npy((-4, 8, 8), body=bytes(256)),
+    "a hundred dimensions": npy((1,) * 100, body=b"1"),
+    "no dimension": npy((), body=b"1"),
+    "objects": npy((1,), "|O", b"cposix\nsystem\n"),
+    "text": npy((2, 8, 8), "<U10", bytes(9999)),
+    "records": npy((2, 8, 8), [("a", "|u1")], bytes(128)),
+    "a dtype of arrays": npy((1,), ("|u1", (1000, 1000, 1000))),
+    "a dtype that is none": npy((1, 8, 8), "|zz"),
+    "format 9": npy((1, 8, 8), body=bytes(64), version=9),
+    "brackets": b"\x93NUMPY\x01\0" + struct.pack("<H", 9000) + b"(" * 9000,
+    "a header of 4 GB": b"\x93NUMPY\x02\0\xff\xff\xff\xff" + bytes(100),
+    "code": b"\x93NUMPY\x01\0\x20\0" + b"__import__('os').system('true') ",
+    "a label": npy((3,), "<i8", bytes(24)),
+}
+
+
+@pytest.mark.parametrize("end", ["npy", "npz"])
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_headers_are_refused_before_room_is_made(tmp_path, case, end, monkeypatch):
+    path = tmp_path / f"a.{end}"
+    if end == "npy":
+        path.write_bytes(HOSTILE[case])
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images.npy", HOSTILE[case])
+    made = []
+    monkeypatch.setattr("ebbtide.data.memory.np.empty", lambda shape, kind: made.append(shape) or np.zeros(shape, kind))
+    with pytest.raises(EbbtideError) as caught:
+        load_arrays(path)
+    assert "\n" not in str(caught.value)
+    assert all(np.prod(shape) < 1000 for shape in made)
+
+
+def zipped(compression=zipfile.ZIP_DEFLATED, content=None, name="images.npy"):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        archive.writestr(name, npy(RGB.shape, body=RGB.tobytes()) if content is None else content)
+    return bytearray(out.getvalue())
+
+
+def of_both_headers(data, name, kind, value):
+    """The zip file with a field changed in the member's own header and in the directory at the end."""
+    offsets = {"flags": (6, 8), "method": (8, 10), "unpacked": (22, 24)}[name]
+    for offset, start in zip(offsets, (b"PK\x03\x04", b"PK\x01\x02"), strict=True):
+        struct.pack_into(kind, data, data.index(start) + offset, value)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (of_both_headers(zipped(), "flags", "<H", 1), "encrypted"),
+        (of_both_headers(zipped(), "method", "<H", 99), "method 99"),
+        (zipped(zipfile.ZIP_BZIP2), "method 12"),
+        (of_both_headers(zipped(), "unpacked", "<I", 2**32 - 2), "more than"),
+        (zipped(content=b"no array at all"), "it holds none"),
+        (zipped(content=npy(RGB.shape, body=RGB.tobytes() + b"1")), "longer than its header says"),
+        (zipped(content=npy((10**6, 10, 10), body=RGB.tobytes())), "cut short"),
+        (zipped(name="images.npy/x.npy"), "expected one of"),
+    ],
+)
+def test_zip_files_that_are_not_what_numpy_writes_are_refused(tmp_path, data, says):
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(EbbtideError, match=says) as caught:
+        load_arrays(tmp_path / "a.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_byte_of_an_archive_may_be_wrong(tmp_path):
+    """Each flipped on its own: an error in one line, or arrays (some bytes say only when a file was made)."""
+    data, said = zipped(), []
+    for place in range(0, len(data), 3):
+        broken = bytearray(data)
+        broken[place] ^= 0xFF
+        (tmp_path / "a.npz").write_bytes(broken)
+        try:
+            assert load_arrays(tmp_path / "a.npz").values.shape == RGB.shape
+        except EbbtideError as error:
+            said.append(str(error))
+    assert said
+    assert "\n" not in "".join(said)
+
+
+@pytest.mark.parametrize("kind", [">u2", ">f4", ">f8", "<u8", "<f2"])
+def test_numbers_of_any_byte_order_and_width(tmp_path, kind):
+    np.savez_compressed(tmp_path / "a.npz", images=(RGB / 255).astype(kind) if "f" in kind else RGB.astype(kind))
+    assert np.array_equal(load_arrays(tmp_path / "a.npz").values, RGB)
+    np.save(tmp_path / "v.npy", np.arange(6.0).reshape(3, 2).astype(kind))
+    if "f" in kind:
+        assert np.array_equal(load_arrays(tmp_path / "v.npy").values, np.arange(6).reshape(3, 2))
+
+
+def test_numbers_beyond_float32_are_refused_without_a_warning(tmp_path, recwarn):
+    np.save(tmp_path / "a.npy", np.full((3, 2), 1e300))
+    with pytest.raises(EbbtideError, match="NaN or infinite"):
+        load_arrays(tmp_path / "a.npy")
+    assert not recwarn.list
+
+
+def test_labels_may_be_left_out_unread(tmp_path):
+    np.savez(tmp_path / "a.npz", images=RGB, labels=np.zeros(3))
+    assert load_arrays(tmp_path / "a.npz", labels=False).labels is None

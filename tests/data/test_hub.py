@@ -1,5 +1,6 @@
 """Datasets of Hugging Face, made here, without the network."""
 
+import os
 import sys
 
 import numpy as np
@@ -112,3 +113,51 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(EbbtideError, match=r'pip install "ebbtide\[hf\]"'):
         load_hub("some")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+def test_damaged_files_are_one_line_and_nothing_beside_it(tmp_path, capfd, kind):
+    """Offsets that point anywhere, as some of these have them, end the process where they are followed."""
+    path = tmp_path / kind
+    table().to_parquet(path) if kind == "parquet" else table().save_to_disk(path)
+    target = path if path.is_file() else next(path.glob("*.arrow"))
+    whole, rng = target.read_bytes(), np.random.default_rng(2)
+    capfd.readouterr()
+    said = []
+    for count in range(25):
+        broken = np.frombuffer(whole, np.uint8).copy()
+        broken[rng.integers(len(whole), size=1 + count)] = rng.integers(0, 256, 1 + count)
+        target.write_bytes(broken.tobytes())
+        try:
+            load_hub_path(path, size=9)
+        except EbbtideError as error:
+            said.append(str(error))
+    assert len(said) > 3
+    assert "\n" not in "".join(said)
+    assert max(map(len, said)) < 500
+    assert capfd.readouterr() == ("", "")
+
+
+def test_labels_that_count_no_classes_are_named_by_their_values(tmp_path):
+    table(labels=(1_700_000_000, 7, None, 7, 1_700_000_000)).to_parquet(tmp_path / "some.parquet")
+    dataset = load_hub_path(tmp_path / "some.parquet", size=9)
+    assert dataset.classes == ("7", "1700000000")
+    assert dataset.labels.tolist() == [1, 0, -1, 0, 1]
+    assert load_hub_path(tmp_path / "some.parquet", size=9, labels=False).labels is None
+
+
+def test_a_pipe_in_a_saved_folder_is_not_waited_for(tmp_path):
+    table().save_to_disk(tmp_path / "some")
+    os.mkfifo(tmp_path / "some" / "more.arrow")
+    with pytest.raises(EbbtideError, match=r"more\.arrow: a pipe"):
+        load_hub_path(tmp_path / "some")
+
+
+def test_more_rows_than_a_file_can_hold_are_not_unpacked(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = pyarrow.chunked_array([pyarrow.nulls(2**16, pyarrow.int8())] * 20)
+    pyarrow.parquet.write_table(pyarrow.table({"label": rows}), tmp_path / "some.parquet")
+    with pytest.raises(EbbtideError, match="promises 1,310,720 rows"):
+        load_hub_path(tmp_path / "some.parquet")

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,41 @@ def test_the_real_thing():
     assert test.event_shape == (1, 28, 28)
     assert np.bincount(test.labels).tolist() == [1000] * 10
     assert test.classes == GARMENTS
+
+
+@pytest.mark.parametrize("gz", [False, True])
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (struct.pack(">HBB65I", 0, 8, 65, *65 * [1]), "65 dimensions"),
+        (struct.pack(">HBB255I", 0, 8, 255, *255 * [2]), "255 dimensions"),
+        (struct.pack(">HBB3I", 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "no array is like that"),
+        (struct.pack(">HBB3I", 0, 8, 3, 1, 0, 5), "is empty"),
+    ],
+)
+def test_shapes_that_no_images_have_are_refused(tmp_path, header, says, gz):
+    (tmp_path / "odd").write_bytes(gzip.compress(header + b"1") if gz else header)
+    with pytest.raises(EbbtideError, match=says if "empty" not in says or not gz else "too long") as caught:
+        load_idx_file(tmp_path / "odd")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gzip_that_unpacks_to_more_than_it_promises_is_not_unpacked(tmp_path):
+    bomb = gzip.compress(struct.pack(">HBB3I", 0, 8, 3, 1, 2, 2) + bytes(2**26))
+    (tmp_path / "bomb").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(EbbtideError, match="too long"):
+            load_idx_file(tmp_path / "bomb")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_labels_that_count_no_classes_are_named_by_their_values(folder):
+    write(folder / "train-labels-idx1-ubyte", np.array([1_700_000_000, 5, -1, 5, 9], "i4"))
+    train, test = load_idx_folder(folder, "train"), load_idx_folder(folder, "test")
+    # 0 is a label of the test set
+    assert train.classes == test.classes == ("0", "5", "9", "1700000000")
+    assert train.labels.tolist() == [3, 1, -1, 1, 2]
+    assert load_idx_folder(folder, "train", labels=False).labels is None

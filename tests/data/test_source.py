@@ -1,5 +1,6 @@
 """One word leads to each kind of source, and a wrong word to advice."""
 
+import os
 import struct
 import subprocess
 import sys
@@ -137,3 +138,27 @@ def test_importing_data_imports_neither_datasets_nor_scikit_learn():
     code = "import sys, ebbtide.data; print([name for name in ('datasets', 'sklearn', 'rich') if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_sources_that_would_be_waited_for_are_refused(tmp_path):
+    for name in ("pipe", "pipe.npy", "pipe.parquet", "train-images-idx3-ubyte"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(EbbtideError, match="a pipe"):
+            load(str(tmp_path / name))
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    for source, says in {
+        str(tmp_path / "self"): "a link to itself",
+        "/dev/zero": "a device",
+        "x" * 5000: "nothing called",
+        "~nobody-of-this-name/x": "cannot be found",
+        "zero\0": "nothing called",
+    }.items():
+        with pytest.raises(EbbtideError, match=says):
+            load(source)
+
+
+def test_labels_that_are_not_asked_for_cannot_be_wrong(tmp_path):
+    np.savez(tmp_path / "a.npz", images=GREY, labels=np.full(6, -7))
+    with pytest.raises(EbbtideError, match="from -7"):
+        load(str(tmp_path / "a.npz"))
+    assert load(str(tmp_path / "a.npz"), labels=False).labels is None

@@ -11,6 +11,7 @@ import torch
 import tyro
 
 from ebbtide.cli.options import new_folder, parse, screen, wrote
+from ebbtide.corruptions import Corruption
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.errors import require
@@ -92,20 +93,19 @@ class Strip:
 
     data: Dataset
     x0: torch.Tensor
-    recipe: Recipe
+    corruption: Corruption
     seed: int
 
     @classmethod
     def of(cls, data: Dataset, corruption: CorruptionRecipe, examples: int, seed: int) -> Strip:
         """Examples spread over the data."""
         x0 = data.batch(spread(len(data), min(examples, len(data)))).x0
-        return cls(data, x0, Recipe(corruption=corruption), seed)
+        limits = (data.range.low, data.range.high)
+        return cls(data, x0, build_corruption(Recipe(corruption=corruption), data.event_shape, limits), seed)
 
     def at(self, t: float) -> torch.Tensor:
         """The pictures at t, uint8."""
-        limits = (self.data.range.low, self.data.range.high)
-        corruption = build_corruption(self.recipe, self.data.event_shape, limits)
-        time = nearest(corruption, torch.full((len(self.x0),), t, dtype=torch.float64))
+        time = nearest(self.corruption, torch.full((len(self.x0),), t, dtype=torch.float64))
         generators = SampleGenerators.of(self.seed, range(len(self.x0)))
-        xt = corruption.corrupt(self.x0, time, generators).xt
+        xt = self.corruption.corrupt(self.x0, time, generators).xt
         return self.data.range.decode(xt).permute(0, 2, 3, 1).contiguous()

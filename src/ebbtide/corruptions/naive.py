@@ -32,6 +32,10 @@ Place = Literal["pixel", "channel"]
 
 UNSEEN = 2.0**-64
 """Probability of a tail that no draw can reach: uniform numbers are multiples of 2^-53."""
+MOST_STEPS = 2**53
+"""Beyond it float64 no longer tells one level from the next."""
+MOST_LAWS = 2**26
+"""Levels times places up to which the laws of all levels are worked out: half a minute, and half a GiB at most."""
 
 
 class Worn(NamedTuple):
@@ -199,7 +203,8 @@ class CoinFlips(_Naive):
 
         M_{l+1} = M_l + hits - overlap,   overlap ~ Hypergeometric(places, M_l, hits)
 
-    whose law at every level is computed once for a value of this class, in float64.
+    whose law at every level is computed once for a value of this class, in float64. After
+    places / hits · (log places + 64 log 2) steps no draw can find a place that was not hit, however large T is.
     """
 
     steps: int
@@ -207,8 +212,14 @@ class CoinFlips(_Naive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.steps >= 1, f"steps={self.steps} came, expected at least 1")
+        require(1 <= self.steps <= MOST_STEPS, f"steps={self.steps} came, expected from 1 to {MOST_STEPS}")
         require(0 < self.share <= 1, f"share={self.share} came, expected more than 0 and at most 1")
+        settled = self.places / self.hits * (math.log(self.places) - math.log(UNSEEN))
+        require(
+            min(self.steps, settled) * self.places <= MOST_LAWS,
+            f"steps={self.steps} and share={self.share} came for pictures of {self.places:,} places, of which too few "
+            "are set a step for the laws of all steps to be worked out: give a larger share, or fewer steps",
+        )
 
     @property
     def hits(self) -> int:
@@ -227,6 +238,7 @@ class CoinFlips(_Naive):
         """The cdf of the level inverted at one uniform number an example."""
         lowest, cdf = self._law
         numbers = uniform((len(level), 1), generator, dtype=torch.float64)
+        level = level.clamp(max=len(lowest) - 1)
         return lowest[level] + torch.searchsorted(cdf[level], numbers, right=True).squeeze(1)
 
     def _struck(self, hit: Bool[Tensor, "batch places"], generator: Randomness) -> Bool[Tensor, "batch places"]:
@@ -234,7 +246,10 @@ class CoinFlips(_Naive):
 
     @cached_property
     def _law(self) -> tuple[Int64[Tensor, " levels"], Float64[Tensor, "levels width"]]:
-        """For levels 0..T: the smallest number of places hit that can be drawn, and P(M <= that, that + 1, ...)."""
+        """For levels 0..T: the smallest number of places hit that can be drawn, and P(M <= that, that + 1, ...).
+
+        The last law holds for all further levels as well: every place has been hit.
+        """
         laws = list(occupancy(self.places, self.hits, self.steps))
         cdf = torch.ones(len(laws), max(len(pmf) for _, pmf in laws), dtype=torch.float64)
         for row, (_, pmf) in zip(cdf, laws, strict=True):
@@ -248,7 +263,8 @@ def occupancy(places: int, hits: int, steps: int) -> Iterator[tuple[int, Float64
         P(M' = m + new) = P(M = m) C(places - m, new) C(m, hits - new) / C(places, hits)
 
     Yields for each l the smallest number that matters and the probabilities from it on; tails that together weigh less
-    than any uniform number can tell are left out, so that a law is as wide as it is spread.
+    than any uniform number can tell are left out, so that a law is as wide as it is spread. Ends early where nothing
+    but `places` is left, as it stays so.
     """
     factorials = torch.lgamma(torch.arange(places + 1, dtype=torch.float64) + 1)
     new = torch.arange(hits + 1)
@@ -271,3 +287,5 @@ def occupancy(places: int, hits: int, steps: int) -> Iterator[tuple[int, Float64
         kept = ((pmf.cumsum(0) > UNSEEN) & (pmf.flip(0).cumsum(0).flip(0) > UNSEEN)).nonzero().flatten()
         lowest, pmf = lowest + int(kept[0]), pmf[int(kept[0]) : int(kept[-1]) + 1]
         yield lowest, pmf
+        if lowest == places:
+            return

@@ -11,8 +11,9 @@ import numpy as np
 from ebbtide.data.colour import Colour
 from ebbtide.data.dataset import Dataset, spread
 from ebbtide.data.gather import gather
+from ebbtide.data.labels import MOST_CLASSES
 from ebbtide.data.opening import why_no_file
-from ebbtide.errors import EbbtideError, printable
+from ebbtide.errors import EbbtideError, printable, require
 
 FORMATS = ("png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "jp2", "avif")
 SUFFIXES = frozenset(f".{name}" for name in FORMATS)
@@ -26,6 +27,7 @@ def load_folder(
     size: int = 32,
     colour: Colour = "auto",
     limit: int | None = None,
+    labels: bool = True,
 ) -> Dataset:
     """The pictures below a folder as uint8 (n, size, size, 1 or 3), each named by its path within the folder.
 
@@ -49,17 +51,23 @@ def load_folder(
     if not paths:
         detail = f"; passed over were {len(passed)}, the first is {passed[0]}" if passed else ""
         raise EbbtideError(f"{root} holds no pictures ({', '.join(FORMATS)}){detail}")
-    classes = _classes([path for some, _ in found.values() for path in some])
+    classes = _classes([path for some, _ in found.values() for path in some]) if labels else ()
+    require(
+        len(classes) <= MOST_CLASSES,
+        f"{root} holds {len(classes):,} subfolders, expected at most {MOST_CLASSES:,} classes: if they are none, leave "
+        "them out (data.labels false)",
+    )
     chosen = spread(len(paths), limit)
     sources = ((printable(paths[i]), root / paths[i]) for i in chosen)
     gathered = gather(sources, len(chosen), size=size, colour=colour, origin=str(root))
     kept = [paths[i] for i in chosen[gathered.kept]]
-    labels = np.array([classes.index(path.split("/")[0]) for path in kept], np.int64) if classes else None
+    numbers = {name: number for number, name in enumerate(classes)}
+    marks = np.array([numbers[path.split("/")[0]] for path in kept], np.int64) if classes else None
     prefix = root.relative_to(folder).as_posix() + "/" if root != folder else ""
     return Dataset(
         name=printable(folder.resolve().name),
         values=gathered.values,
-        labels=labels,
+        labels=marks,
         classes=tuple(map(printable, classes)),
         names=tuple(prefix + printable(path) for path in kept),
         skipped=tuple(prefix + note for note in (*gathered.skipped, *passed)),

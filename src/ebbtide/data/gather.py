@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from ebbtide.data.colour import Colour, is_grey, recolour
-from ebbtide.data.images import decode
+from ebbtide.data.images import Size, decode, height_and_width
 from ebbtide.data.memory import allocate
 from ebbtide.errors import EbbtideError
 
@@ -26,7 +26,7 @@ QUIET_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gathered:
-    """values: uint8 (kept, size, size, 1 or 3); kept: which of the sources these are; skipped: "name: reason"."""
+    """values: uint8 (kept, height, width, 1 or 3); kept: which of the sources these are; skipped: "name: reason"."""
 
     values: np.ndarray
     kept: np.ndarray
@@ -34,14 +34,14 @@ class Gathered:
 
 
 def gather(
-    sources: Iterable[tuple[str, Path | bytes | None]], total: int, *, size: int, colour: Colour, origin: str
+    sources: Iterable[tuple[str, Path | bytes | None]], total: int, *, size: Size, colour: Colour, origin: str
 ) -> Gathered:
     """Decode `total` pictures, each given by its name and its file or its bytes (None: it has no picture).
 
     colour "auto" gives one channel if every picture is grey, else three. origin is where they come from, for messages.
     Raises EbbtideError if not one can be read.
     """
-    values = allocate((total, size, size, 3))
+    values = allocate((total, *height_and_width(size), 3))
     kept: list[int] = []
     skipped: list[str] = []
     for i, (name, picture) in enumerate(_progress(_decoded(sources, size), total, f"reading {origin}")):
@@ -58,7 +58,7 @@ def gather(
     return Gathered(values=recolour(values, colour), kept=np.array(kept), skipped=tuple(skipped))
 
 
-def _decoded(sources: Iterable[tuple[str, Path | bytes | None]], size: int) -> Iterator[tuple[str, np.ndarray | str]]:
+def _decoded(sources: Iterable[tuple[str, Path | bytes | None]], size: Size) -> Iterator[tuple[str, np.ndarray | str]]:
     """Each name with its picture, or with the reason why there is none, in the order of the sources."""
 
     def one(source: tuple[str, Path | bytes | None]) -> tuple[str, np.ndarray | str]:

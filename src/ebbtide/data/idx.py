@@ -7,22 +7,19 @@ A file is two zero bytes, a byte for the type, a byte for the number of dimensio
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
-from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 import numpy as np
 
 from ebbtide.data.dataset import Dataset
-from ebbtide.errors import EbbtideError, require
+from ebbtide.data.labels import as_classes
+from ebbtide.data.memory import DEFLATE_LIMIT, filled, promised
+from ebbtide.errors import EbbtideError, printable, require
 
-File = gzip.GzipFile | io.BufferedReader
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 GZIP_MAGIC = b"\x1f\x8b"
-# deflate cannot shrink anything further than this, so a header that promises more is a lie and is not believed
-DEFLATE_LIMIT = 1040
 STEMS = {"train": "train", "test": "t10k"}
 GARMENTS = (
     "T-shirt/top",
@@ -46,35 +43,31 @@ def read_idx(path: Path | str) -> np.ndarray:
     path = Path(path)
     try:
         with _opened(path) as file:
-            kind, shape = _header(file, path)
-            expected = prod(shape) * kind.itemsize
+            kind, shape = _header(file)
             largest = path.stat().st_size * (DEFLATE_LIMIT if isinstance(file, gzip.GzipFile) else 1)
-            promise = f"its header promises {' x '.join(map(str, shape))} values of {kind.itemsize} bytes"
-            require(expected <= largest, f"{path} is cut short: {promise}, more than the file can hold")
-            body = file.read(expected)
-            require(len(body) == expected, f"{path} is cut short: {promise}, but only {len(body)} bytes follow")
-            require(not file.read(1), f"{path} is too long: {promise}, but more bytes follow")
-    except (OSError, EOFError, zlib.error) as error:
-        raise EbbtideError(f"{path} could not be read: {error}") from error
-    return np.frombuffer(body, kind).reshape(shape).astype(kind.newbyteorder("="))
+            values = filled(file, promised(shape, kind, largest), kind).reshape(shape)
+            require(not file.read(1), "it is too long: more bytes follow than its header promises")
+    except (OSError, EOFError, zlib.error, EbbtideError) as error:
+        raise EbbtideError(f"{path} could not be read as IDX: {error}") from error
+    return values.astype(kind.newbyteorder("="), copy=False)
 
 
 def is_idx(path: Path) -> bool:
     """Whether the file starts as an IDX file does, gzipped or not."""
     try:
         with _opened(path) as file:
-            _header(file, path)
+            _header(file)
     except (OSError, EOFError, zlib.error, EbbtideError):
         return False
     return True
 
 
-def load_idx_folder(folder: Path | str, split: Literal["train", "test"]) -> Dataset:
+def load_idx_folder(folder: Path | str, split: Literal["train", "test"], *, labels: bool = True) -> Dataset:
     """The images of train-images-idx3-ubyte or t10k-images-idx3-ubyte with their labels, if there: (n, h, w, 1).
 
     The files may end in .gz, and may be written with a dot (train-images.idx3-ubyte). The classes are those of both
-    splits, so that train and test agree. Raises EbbtideError if the split's images are missing or do not fit their
-    labels.
+    splits, so that train and test agree. labels: False leaves them out. Raises EbbtideError if the split's images are
+    missing or do not fit their labels.
     """
     folder = Path(folder)
     images = find_idx(folder, split, "images")
@@ -82,19 +75,19 @@ def load_idx_folder(folder: Path | str, split: Literal["train", "test"]) -> Data
         raise EbbtideError(
             f"{folder} has no {split} images, expected {STEMS[split]}-images-idx3-ubyte or the same with .gz"
         )
-    labels = find_idx(folder, split, "labels")
+    marks = find_idx(folder, split, "labels") if labels else None
     both = [found for other in STEMS if (found := find_idx(folder, other, "labels"))]
-    name = folder.resolve().name
-    return _dataset(name if split == "train" else f"{name}/test", images, labels, both, name=name)
+    name = printable(folder.resolve().name)
+    return _dataset(name if split == "train" else f"{name}/test", images, marks, both, name=name)
 
 
-def load_idx_file(path: Path | str) -> Dataset:
+def load_idx_file(path: Path | str, *, labels: bool = True) -> Dataset:
     """The images of one IDX file, with the labels of the file beside it that is named alike, if there is one."""
     path = Path(path)
     beside = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    labels = beside if beside != path and beside.is_file() else None
-    name = path.name.removesuffix(".gz")
-    return _dataset(name, path, labels, [labels] if labels else [], name=name)
+    marks = beside if labels and beside != path and beside.is_file() else None
+    name = printable(path.name.removesuffix(".gz"))
+    return _dataset(name, path, marks, [marks] if marks else [], name=name)
 
 
 def find_idx(folder: Path, split: str, what: Literal["images", "labels"]) -> Path | None:
@@ -110,16 +103,18 @@ def _dataset(title: str, images_path: Path, labels_path: Path | None, known: lis
         images.dtype == np.uint8 and images.ndim == 3,
         f"{images_path} holds {images.dtype} {images.shape}, expected images: uint8 (n, height, width)",
     )
-    labels = None if labels_path is None else _labels(labels_path)
-    require(
-        labels is None or len(labels) == len(images),
-        f"{images_path} holds {len(images)} images, but {labels_path} {0 if labels is None else len(labels)} labels",
-    )
+    labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
-    if labels is not None:
-        count = 1 + max(int(_labels(path).max(initial=0)) for path in known)
+    if labels_path is not None:
+        marks = _labels(labels_path)
+        require(
+            len(marks) == len(images),
+            f"{images_path} holds {len(images)} images, but {labels_path} {len(marks)} labels",
+        )
+        every = np.concatenate([_labels(path) for path in known])
+        labels, classes = as_classes(marks, str(labels_path), every)
         garments = "fashion-mnist" in str(images_path.resolve()).lower().replace("_", "-")
-        classes = GARMENTS if garments and count <= len(GARMENTS) else tuple(str(k) for k in range(count))
+        classes = GARMENTS if garments and len(classes) <= len(GARMENTS) else classes
     return Dataset(
         name=name,
         values=images[..., None],
@@ -138,19 +133,19 @@ def _labels(path: Path) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _opened(path: Path) -> File:
+def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         gzipped = file.read(2) == GZIP_MAGIC
-    return gzip.GzipFile(path) if gzipped else path.open("rb")
+    return cast(IO[bytes], gzip.open(path)) if gzipped else path.open("rb")
 
 
-def _header(file: File, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
+def _header(file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
     start = file.read(4)
     require(
         len(start) == 4 and start[:2] == b"\0\0" and start[2] in TYPES and start[3] > 0,
-        f"{path} is no IDX file: it starts with {start.hex(' ') or 'nothing'}, expected 00 00, a type of "
+        f"it is no IDX file: it starts with {start.hex(' ') or 'nothing'}, expected 00 00, a type of "
         f"{', '.join(f'{code:02x}' for code in TYPES)}, and the number of dimensions",
     )
     lengths = file.read(4 * start[3])
-    require(len(lengths) == 4 * start[3], f"{path} is cut short: it ends within its header")
+    require(len(lengths) == 4 * start[3], "it is cut short: it ends within its header")
     return np.dtype(TYPES[start[2]]), tuple(int(length) for length in np.frombuffer(lengths, ">u4"))

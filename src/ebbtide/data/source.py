@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from ebbtide.data.folder import load_folder
 from ebbtide.data.hub import is_saved_dataset, load_hub, load_hub_path
 from ebbtide.data.idx import find_idx, is_idx, load_idx_file, load_idx_folder
 from ebbtide.data.images import resize_all
+from ebbtide.data.opening import why_no_file
 from ebbtide.data.patches import load_patches
 from ebbtide.data.toys import TOYS, load_toy
 from ebbtide.errors import EbbtideError, near_misses, require
@@ -57,9 +59,9 @@ def load(
     require(limit is None or limit > 0, f"limit is {limit}, expected at least 1 example")
     pictures = _picture_loader(source)
     if pictures is not None:
-        dataset = pictures(split=split, size=size or DEFAULT_SIZE, colour=colour, limit=limit)
+        dataset = pictures(split=split, size=size or DEFAULT_SIZE, colour=colour, limit=limit, labels=labels)
     else:
-        dataset = _adapted(_load_whole(source, split), source, size, colour, limit)
+        dataset = _adapted(_load_whole(source, split, labels), source, size, colour, limit)
     if not labels:
         dataset = replace(dataset, labels=None, classes=())
     return replace(dataset, range=range, flip=flip)
@@ -71,16 +73,16 @@ def _picture_loader(source: str) -> Callable[..., Dataset] | None:
         return None
     if source.startswith("hf:"):
         return lambda **options: load_hub(source.removeprefix("hf:"), **options)
-    path = Path(source).expanduser()
-    if path.is_dir() and not _has_idx(path):
+    path = _path(source)
+    if os.path.isdir(path) and not _has_idx(path):
         load_path = load_hub_path if is_saved_dataset(path) else load_folder
         return lambda **options: load_path(path, **options)
-    if path.is_file() and path.suffix.lower() == ".parquet":
+    if os.path.isfile(path) and path.suffix.lower() == ".parquet":
         return lambda **options: load_hub_path(path, **options)
     return None
 
 
-def _load_whole(source: str, split: Split) -> Dataset:
+def _load_whole(source: str, split: Split, labels: bool) -> Dataset:
     """Sources that are arrays already."""
     if source == "digits":
         return load_digits(split)
@@ -90,19 +92,21 @@ def _load_whole(source: str, split: Split) -> Dataset:
         return load_patches(split)
     if source in TOYS:
         return load_toy(cast(Literal["swiss-roll", "moons", "mixture"], source), split)
-    path = Path(source).expanduser()
-    if not source or not path.exists():
+    path = _path(source)
+    if not source or not os.path.lexists(path):
         raise EbbtideError(
             f"there is nothing called '{source}'.{near_misses(source, BUILT_IN)} "
             f"Built in are {', '.join(BUILT_IN)}; else it may be {KINDS}"
         )
-    if path.is_dir():
-        return load_idx_folder(path, split)
+    if os.path.isdir(path):
+        return load_idx_folder(path, split, labels=labels)
+    why_not = why_no_file(path)
+    require(why_not is None, f"{path} cannot be read: it is {why_not}")
     arrays = path.suffix.lower() in (".npy", ".npz")
     if not arrays and not is_idx(path):
         raise EbbtideError(f"{path} is no dataset that can be read, expected {KINDS}")
     require(split == "train", f"{path} is one file and has no test split; give the test set's own file as its source")
-    return load_arrays(path) if arrays else load_idx_file(path)
+    return load_arrays(path, labels=labels) if arrays else load_idx_file(path, labels=labels)
 
 
 def _adapted(dataset: Dataset, source: str, size: int | None, colour: Colour, limit: int | None) -> Dataset:
@@ -113,6 +117,13 @@ def _adapted(dataset: Dataset, source: str, size: int | None, colour: Colour, li
         return dataset
     values = dataset.values if size is None else resize_all(dataset.values, size)
     return replace(dataset, values=recolour(values, colour))
+
+
+def _path(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise EbbtideError(f"{source} cannot be found: {error}") from None
 
 
 def _has_idx(folder: Path) -> bool:
