@@ -15,21 +15,28 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDI
 
 
 def write_atomically(path: Path | str, data: bytes | str) -> Path:
-    """Write beside the path, flush to the disk, then rename; parents are created. Returns the path.
+    """Write a whole file, or nothing of it; parents are created. Returns the path."""
+    with beside(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+    return Path(path)
+
+
+@contextlib.contextmanager
+def beside(path: Path | str) -> Iterator[Path]:
+    """A file beside the path to write into: flushed to the disk and renamed to it at the end, gone after an error.
 
     A reader sees the old file or the new one, never a half, even after a kill or a power cut.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with clear_disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write_bytes(data.encode() if isinstance(data, str) else data)
-            sync(beside)
-            os.replace(beside, path)
+            yield part
+            sync(part)
+            os.replace(part, path)
         finally:
-            beside.unlink(missing_ok=True)
-    return path
+            part.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:

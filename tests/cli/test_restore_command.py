@@ -52,6 +52,15 @@ def test_more_steps_change_what_is_restored_not_what_it_is_restored_from(tmp_pat
     assert [np.array_equal(one, other) for one, other in pairs] == [True, True, False]
 
 
+def test_of_many_pictures_the_sheet_shows_the_first_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("ebbtide.cli.restore.SHOWN", 2)
+    outcome = call("restore", grey_run(), "--examples", 3, "--out", tmp_path / "three.png")
+    assert "the first 2 of 3" in outcome.out
+    call("restore", grey_run(), "--examples", 2, "--out", tmp_path / "two.png")
+    with Image.open(tmp_path / "two.png") as two, Image.open(tmp_path / "three.png") as three:
+        assert two.size == three.size
+
+
 @pytest.mark.parametrize("options", [["--seed", 1], ["--level", 0.9], ["--sampler", "ancestral"], ["--steps", 9]])
 def test_the_options_change_what_comes_of_it(tmp_path, options):
     for name, some in (("one", []), ("again", []), ("other", options)):

@@ -3,12 +3,14 @@
 import errno
 import json
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ebbtide.cli import sample as command
 from ebbtide.evaluation import pictures as pictures_module
 from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, small, trained
 
@@ -78,6 +80,65 @@ def test_the_film_has_a_frame_for_every_step(tmp_path):
     with Image.open(tmp_path / "out" / "film.png") as strip, Image.open(tmp_path / "out" / "grid.png") as grid:
         assert strip.size[0] > 3 * 8
         assert grid.size[0] > 0
+
+
+def watched(monkeypatch, look):
+    """Have `look` see each step while it is drawn, before the command gets it."""
+    real = command.draw
+
+    def draw(*given, **options):
+        for drawing in real(*given, **options):
+            look(drawing)
+            yield drawing
+
+    monkeypatch.setattr(command, "draw", draw)
+
+
+@pytest.mark.parametrize("run", [grey_run, point_run])
+def test_what_is_remembered_of_many_samples_is_that_of_a_few(tmp_path, monkeypatch, run):
+    """Batches leave the memory once they are written: never more than two are alive, whatever the number."""
+    monkeypatch.setattr(command, "SHOWN", 4)
+    monkeypatch.setattr(command.showing, "POINTS", 4)
+    drawn, most = [], 0
+
+    def look(drawing):
+        nonlocal most
+        drawn.append(weakref.ref(drawing.step.x))
+        most = max(most, sum(one() is not None for one in drawn))
+
+    watched(monkeypatch, look)
+    sample(run(), tmp_path / "out", "-n", 40, "--batch", 2, "--npz", tmp_path / "all.npz")
+    assert len(drawn) >= 20 * 3
+    assert most <= 4
+    (array,) = (
+        np.load(tmp_path / "all.npz")[name] for name in ("images", "points") if name in np.load(tmp_path / "all.npz")
+    )
+    assert len(array) == 40
+    if run is grey_run:
+        assert np.array_equal(np.stack(images_in(tmp_path / "out")), array)
+
+
+def test_pictures_are_written_as_they_come_and_ctrl_c_leaves_them_whole(tmp_path, monkeypatch):
+    def look(drawing):
+        if drawing.first == 6:
+            assert len(images_in(tmp_path / "out")) == 6
+            raise KeyboardInterrupt
+
+    watched(monkeypatch, look)
+    options = ("-n", 12, "--batch", 3, "--steps", 3, "--npz", tmp_path / "all.npz")
+    outcome = call("sample", grey_run(), "--out", tmp_path / "out", *options)
+    assert outcome.code == 130
+    assert "stopped: 6 of 12" in outcome.out
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert names == {*(f"{number:05d}.png" for number in range(6)), "grid.png"}
+
+
+def test_the_grid_shows_the_first_hundred_and_says_so(tmp_path):
+    outcome = sample(grey_run(), tmp_path / "many", "-n", 103, "--steps", 1)
+    assert "grid of the first 100" in " ".join(outcome.out.split())
+    sample(grey_run(), tmp_path / "hundred", "-n", 100, "--steps", 1)
+    with Image.open(tmp_path / "many" / "grid.png") as many, Image.open(tmp_path / "hundred" / "grid.png") as hundred:
+        assert many.size == hundred.size
 
 
 def test_points_are_written_as_numbers_and_a_figure(tmp_path):

@@ -97,6 +97,16 @@ def test_side_by_side_is_a_film_strip_with_titles():
     assert sheet.tobytes() == pictures.film_strip([before, after], ["original", "restored"]).tobytes()
 
 
+def test_many_rows_side_by_side_stand_in_blocks_and_none_is_lost():
+    """29 pictures in three columns make no ribbon; read block by block they are those that came."""
+    before = np.arange(29, dtype=np.uint8).reshape(29, 1, 1) + np.zeros((29, 32, 32), dtype=np.uint8)
+    columns = {"a": before, "b": before + 100, "c": before + 50}
+    sheet = np.asarray(pictures.side_by_side(columns, enlarge=1, background=255).convert("L"))
+    assert max(sheet.shape) < 2 * min(sheet.shape)
+    whole = [sheet[r, c] for c in range(sheet.shape[1]) for r in range(20, sheet.shape[0]) if sheet[r, c] < 200]
+    assert sorted(set(whole)) == sorted({int(value[0, 0]) for batch in columns.values() for value in batch})
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [

@@ -31,6 +31,9 @@ from ebbtide.recipes.restoring import Likeness, likenesses
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 from ebbtide.training.machine import device_of
 
+SHOWN = 100
+"""The sheet shows so many."""
+
 
 @dataclass(frozen=True)
 class RestoreOptions:
@@ -134,8 +137,9 @@ def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
         error = float((restored.cpu() - x0).square().mean().sqrt()) / (run.data.range[1] - run.data.range[0])
         line += f", off by {error:.1%} of the range (root mean square)"
     screen.print(line)
-    strip = side_by_side({title: run.to_bytes(x) for title, x in columns.items()})
-    wrote(save_png(strip, options.out or run.pictures / "restored.png"), "pictures")
+    strip = side_by_side({title: run.to_bytes(x[:SHOWN]) for title, x in columns.items()})
+    few = f" (the first {SHOWN} of {len(x0):,})" if len(x0) > SHOWN else ""
+    wrote(save_png(strip, options.out or run.pictures / "restored.png"), f"pictures{few}")
 
 
 def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:

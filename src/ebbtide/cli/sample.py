@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ebbtide.cli.options import check_file, given, new_folder, parse, screen, styled, wrote
 from ebbtide.errors import EbbtideError, require
+from ebbtide.evaluation.npz import new_npz
 from ebbtide.evaluation.pictures import save_gif, save_numbered, save_png
 from ebbtide.files import clear_disk_errors, write_atomically
 from ebbtide.recipes import showing
@@ -27,11 +29,14 @@ from ebbtide.recipes.samplers import SAMPLERS
 from ebbtide.training.machine import device_of
 
 FILMED = 36
+SHOWN = 100
+"""The grid shows so many: of a thousand it would be a ribbon."""
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Draw new samples: numbered PNG files and a grid (for points in the plane, a figure and an npz)."""
+    """Draw new samples: numbered PNG files and a grid of the first hundred (for points in the plane, a figure and an
+    npz). Files are written as they come, so that -n may be large; Ctrl-C leaves those that are done."""
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
@@ -94,64 +99,104 @@ def sample(arguments: Sequence[str]) -> int:
     first = next(drawings)  # wrong steps for the schedule show here, before anything is written
     out = options.out or run.path / f"samples-{options.seed}"
     with new_folder(out, options.overwrite), clear_disk_errors(out):
-        x, frames, times = _collect(drawings, first, run, options)
-        if run.data.is_image:
-            _write_images(run, x, labels, frames, times, options, out)
-        else:
-            _write_points(run, x, labels, options, out)
+        return _write(run, _tracked(itertools.chain([first], drawings), run, options), labels, options, out)
+
+
+def _tracked(drawings: Iterator[Drawing], run: Run, options: SampleOptions) -> Iterator[Drawing]:
+    """The same under a progress bar."""
+    total = -(-options.n // options.batch) * run.recipe.sampling.steps
+    return iter(track(drawings, "sampling", total, console=screen, disable=not screen.is_terminal))
+
+
+@dataclass
+class Kept:
+    """What is remembered of all that is drawn: the first samples, for the grid, and the way of a few, for the film."""
+
+    most: int
+    first: list[Tensor] = field(default_factory=list)
+    frames: list[Tensor] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    count: int = 0
+
+    def take(self, drawing: Drawing) -> Tensor | None:
+        """The samples of a batch, once it is done."""
+        x = drawing.step.x.cpu()
+        if drawing.first == 0:
+            self.frames.append(x[:FILMED].clone())
+            self.times.append(drawing.step.t)
+        if drawing.step.t > 0:
+            return None
+        if self.count < self.most:
+            self.first.append(x[: self.most - self.count].clone())
+        self.count += len(x)
+        return x
+
+    @property
+    def shown(self) -> Tensor:
+        return torch.cat(self.first)
+
+
+def _write(run: Run, drawings: Iterator[Drawing], labels: Tensor | None, options: SampleOptions, out: Path) -> int:
+    """Write each batch as it comes; the sheets follow, of all or of as many as there were when it was stopped."""
+    kept = Kept(most=SHOWN if run.data.is_image else showing.POINTS)
+    npz = options.npz or (None if run.data.is_image else out / "points.npz")
+    stopped = False
+    try:
+        with contextlib.nullcontext() if npz is None else _rows(npz, run, options.n, labels) as add:
+            for drawing in drawings:
+                x = kept.take(drawing)
+                if x is None:
+                    continue
+                if run.data.is_image:
+                    save_numbered(run.to_bytes(x), out, drawing.first)
+                if add is not None:
+                    add(run.to_bytes(x) if run.data.is_image else x)
+    except KeyboardInterrupt:
+        if not (run.data.is_image and kept.count):
+            raise
+        stopped = True
+    if run.data.is_image:
+        wrote(out, f"{kept.count:,} pictures")
+        _write_sheets(run, kept, options, out)
+    if stopped:
+        screen.print(f"stopped: {kept.count:,} of {options.n:,}" + ("" if npz is None else f", and without {npz}"))
+        return 130
+    if npz is not None:
+        wrote(npz, ("images" if run.data.is_image else "points") + ("" if labels is None else " and labels"))
+    if not run.data.is_image:
+        _write_figure(run, kept.shown, out)
     return 0
 
 
-def _collect(
-    drawings: Iterator[Drawing], first: Drawing, run: Run, options: SampleOptions
-) -> tuple[Tensor, list[Tensor], list[float]]:
-    """All samples, and what the first few looked like after each step."""
-    done: list[Tensor] = []
-    frames: list[Tensor] = []
-    times: list[float] = []
-    batches = -(-options.n // options.batch)
-
-    def everything() -> Iterator[Drawing]:
-        yield first
-        yield from drawings
-
-    total = batches * run.recipe.sampling.steps
-    for drawing in track(everything(), "sampling", total, console=screen, disable=not screen.is_terminal):
-        if drawing.first == 0:
-            frames.append(drawing.step.x[:FILMED].cpu())
-            times.append(drawing.step.t)
-        if drawing.step.t == 0:
-            done.append(drawing.step.x.cpu())
-    return torch.cat(done), frames, times
+@contextlib.contextmanager
+def _rows(path: Path, run: Run, count: int, labels: Tensor | None) -> Iterator[Callable[[Tensor], None]]:
+    """A function that adds samples to the file."""
+    shape: tuple[int, ...] = run.data.event_shape
+    if run.data.is_image:
+        channels, *sides = shape
+        shape = (*sides, channels) if channels > 1 else tuple(sides)
+    name, kind = ("images", np.uint8) if run.data.is_image else ("points", np.float32)
+    with new_npz(path) as file:
+        with file.array(name, (count, *shape), kind) as add:
+            yield lambda x: add(x.numpy().reshape(len(x), *shape))
+        if labels is not None:
+            with file.array("labels", (count,), np.int64) as add:
+                add(labels.numpy())
 
 
-def _write_images(
-    run: Run,
-    x: Tensor,
-    labels: Tensor | None,
-    frames: list[Tensor],
-    times: list[float],
-    options: SampleOptions,
-    out: Path,
-) -> None:
-    images = run.to_bytes(x)
-    save_numbered(images, out)
-    wrote(out, f"{len(images)} pictures")
+def _write_sheets(run: Run, kept: Kept, options: SampleOptions, out: Path) -> None:
     columns = showing.columns_of(run) if options.label is None else None
-    wrote(save_png(showing.sheet(run, x, columns), out / "grid.png"), "grid")
+    few = f" of the first {len(kept.shown)}" if kept.count > len(kept.shown) else ""
+    wrote(save_png(showing.sheet(run, kept.shown, columns), out / "grid.png"), f"grid{few}")
     if options.film:
-        few = [frame[: showing.FILM_ROWS] for frame in frames]
-        wrote(save_png(showing.film_of(run, few, times), out / "film.png"), "film strip")
+        frames = [frame[: showing.FILM_ROWS] for frame in kept.frames]
+        wrote(save_png(showing.film_of(run, frames, kept.times), out / "film.png"), "film strip")
     if options.gif:
-        sheets = [showing.sheet(run, frame) for frame in frames]
+        sheets = [showing.sheet(run, frame) for frame in kept.frames]
         wrote(save_gif(sheets, out / "film.gif"), "film")
-    if options.npz:
-        array = images.numpy()
-        _write_npz(options.npz, {"images": array[..., 0] if array.shape[-1] == 1 else array}, labels)
 
 
-def _write_points(run: Run, x: Tensor, labels: Tensor | None, options: SampleOptions, out: Path) -> None:
-    _write_npz(options.npz or out / "points.npz", {"points": x.numpy()}, labels)
+def _write_figure(run: Run, x: Tensor, out: Path) -> None:
     if x.shape[1] == 2:
         try:
             dataset = build_data(run.recipe.data)
@@ -160,11 +205,3 @@ def _write_points(run: Run, x: Tensor, labels: Tensor | None, options: SampleOpt
             return
         data = dataset.batch(range(min(len(x), len(dataset)))).x0
         wrote(write_atomically(out / "points.png", showing.points(x, data)), "figure")
-
-
-def _write_npz(path: Path, arrays: dict[str, np.ndarray], labels: Tensor | None) -> None:
-    if labels is not None:
-        arrays["labels"] = labels.numpy()
-    data = io.BytesIO()
-    np.savez_compressed(data, **arrays)  # type: ignore[arg-type]
-    wrote(write_atomically(path, data.getvalue()), " and ".join(arrays))

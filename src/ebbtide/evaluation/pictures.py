@@ -18,6 +18,7 @@ BACKGROUND: Colour = 224
 GAP = 6  # wide enough that strokes which touch the edges of neighbours stay apart
 SHORT_SIDE = 64  # a small picture is enlarged to about this many pixels ...
 LONGEST = 1600  # ... as long as the whole stays within this many
+TALLEST = 12  # rows of a sheet beside which there is no second block
 CAPTION_SIZE = 13
 
 
@@ -78,9 +79,24 @@ def side_by_side(
 ) -> Image.Image:
     """Titled columns of pictures, such as original, noised and restored: one row for each example.
 
-    columns: title to a batch as in `picture_grid`, all of one shape. Raises EbbtideError like `film_strip`.
+    Many rows are broken into blocks that stand side by side, so that the sheet is no ribbon. columns: title to a batch
+    as in `picture_grid`, all of one shape. Raises EbbtideError like `film_strip`.
     """
-    return film_strip(list(columns.values()), list(columns), gap, background, enlarge)
+    frames, titles = [_checked(batch, title) for title, batch in columns.items()], list(columns)
+    count, height, width = frames[0].shape[:3] if frames else (0, 1, 1)
+    if count > TALLEST:
+        blocks = math.ceil(math.sqrt(count * height / (len(frames) * width)))
+        rows = math.ceil(count / blocks)
+        starts = range(0, count, rows)
+        frames, titles = [_rows(batch, at, rows, background) for at in starts for batch in frames], titles * len(starts)
+    return film_strip(frames, titles, gap, background, enlarge)
+
+
+def _rows(batch: np.ndarray, start: int, rows: int, background: Colour) -> np.ndarray:
+    """So many pictures from `start` on, filled up with paper where there are no more."""
+    found = batch[start : start + rows]
+    paper = np.broadcast_to(np.array(background, dtype=np.uint8), (rows - len(found), *batch.shape[1:]))
+    return np.concatenate([found, paper])
 
 
 def save_png(image: Image.Image, path: Path | str) -> Path:
