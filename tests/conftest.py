@@ -1,18 +1,23 @@
 """Shapes and types are checked at run time in every test: jaxtyping's annotations, enforced by beartype.
 
-What ebbtide keeps for later runs goes to a folder of the tests' own, also from the programs that they start.
+One thread each, here and in the programs that tests start: networks in tests are so small that threads cost more than
+they bring, and workers side by side would get in each other's way. What ebbtide keeps for later runs, and the runs that
+several tests share (`trials`), go to a folder of the session's own, which pytest-xdist's workers are born with.
 """
 
 import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
-import torch
+os.environ["OMP_NUM_THREADS"] = "1"  # read by torch as it is imported
+
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["EBBTIDE_TRIALS"] = tempfile.mkdtemp(prefix="ebbtide-")
+    os.environ["EBBTIDE_CACHE"] = str(Path(os.environ["EBBTIDE_TRIALS"]) / "cache")
+    atexit.register(shutil.rmtree, os.environ["EBBTIDE_TRIALS"], ignore_errors=True)
+
 from jaxtyping import install_import_hook
 
 install_import_hook("ebbtide", "typecheck.checker")
-torch.set_num_threads(1)  # networks in tests are so small that threads cost more than they bring
-
-os.environ["EBBTIDE_CACHE"] = tempfile.mkdtemp(prefix="ebbtide-cache-")
-atexit.register(shutil.rmtree, os.environ["EBBTIDE_CACHE"], ignore_errors=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import io
-import shutil
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,49 +88,43 @@ def pictures(folder: Path, count: int, *, colour: bool, size: int = 8) -> Path:
     return folder
 
 
-@functools.cache
-def _workshop() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="ebbtide-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+def _shared(name: str, recipe: Recipe) -> Path:
+    """The run of that name, which is trained once in a session: by the first of pytest's workers that asks."""
+    folder = Path(os.environ["EBBTIDE_TRIALS"])
+    if not (folder / name).exists():
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            trained(recipe, Path(own) / name)
+            with contextlib.suppress(OSError):  # another worker's came first
+                (Path(own) / name).rename(folder / name)
+    return folder / name
 
 
-@functools.cache
 def grey_run() -> Path:
     """A run on the digits, which have labels. Do not write into it: copy it."""
-    trained(small(), _workshop() / "grey")
-    return _workshop() / "grey"
+    return _shared("grey", small())
 
 
-@functools.cache
 def table_run(objective: ObjectiveName = "v") -> Path:
     """A run on the digits with a table of 20 steps, whose network heeds time and labels; for any of the losses."""
     recipe = with_objective(replace(small(rate=0.03), schedule=ScheduleRecipe(steps=20)), objective)
-    trained(recipe, _workshop() / f"table-{objective}")
-    return _workshop() / f"table-{objective}"
+    return _shared(f"table-{objective}", recipe)
 
 
-@functools.cache
 def colour_run() -> Path:
     """A run on pictures in colour, without labels, that were deleted after it."""
-    source = pictures(_workshop() / "pictures", 20, colour=True)
-    trained(small("images", source=str(source)), _workshop() / "colour")
-    shutil.rmtree(source)
-    return _workshop() / "colour"
+    with tempfile.TemporaryDirectory() as folder:
+        source = pictures(Path(folder) / "pictures", 20, colour=True)
+        return _shared("colour", small("images", source=str(source)))
 
 
-@functools.cache
 def cold_run(preset: str) -> Path:
     """A run on the digits of a preset whose corruption is no Gaussian noise."""
-    trained(small(preset), _workshop() / preset)
-    return _workshop() / preset
+    return _shared(preset, small(preset))
 
 
-@functools.cache
 def point_run() -> Path:
     """A run on points of the plane, without labels."""
-    trained(small("swiss-roll"), _workshop() / "points")
-    return _workshop() / "points"
+    return _shared("points", small("swiss-roll"))
 
 
 @dataclass(frozen=True)
