@@ -9,8 +9,9 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
+from typing import cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -93,14 +94,15 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.n
         info.file_size <= factor * packed,
         f"{info.filename} promises {info.file_size:,} bytes, more than {packed:,} can hold",
     )
-    with archive.open(info) as file:
+    with archive.open(info) as opened:
+        file = cast(BufferedIOBase, opened)
         values = _array(file, info.file_size)
         # at the end the checksum is looked at
         require(not file.read(1), f"{info.filename} is longer than its header says")
         return values
 
 
-def _array(file: IO[bytes], length: int) -> np.ndarray:
+def _array(file: BufferedIOBase, length: int) -> np.ndarray:
     """The array in a file of this length that stands at its beginning."""
     start = file.read(len(npy.MAGIC_PREFIX) + 2)
     require(

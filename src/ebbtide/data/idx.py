@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 import numpy as np
 
@@ -133,13 +134,13 @@ def _labels(path: Path) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> BufferedIOBase:
     with path.open("rb") as file:
         gzipped = file.read(2) == GZIP_MAGIC
-    return cast(IO[bytes], gzip.open(path)) if gzipped else path.open("rb")
+    return gzip.GzipFile(path) if gzipped else path.open("rb")
 
 
-def _header(file: IO[bytes]) -> tuple[np.dtype, tuple[int, ...]]:
+def _header(file: BufferedIOBase) -> tuple[np.dtype, tuple[int, ...]]:
     start = file.read(4)
     require(
         len(start) == 4 and start[:2] == b"\0\0" and start[2] in TYPES and start[3] > 0,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
+from io import BufferedIOBase
 from math import prod
-from typing import IO
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def promised(shape: Sequence[int], kind: np.dtype, most: int) -> int:
     return size
 
 
-def filled(file: IO[bytes], size: int, kind: np.dtype) -> np.ndarray:
+def filled(file: BufferedIOBase, size: int, kind: np.dtype) -> np.ndarray:
     """The next `size` bytes of a file as numbers of this type, in one row, without a second copy of them.
 
     Raises EbbtideError if fewer follow.
