@@ -24,7 +24,7 @@ from ebbtide.evaluation.metrics import frechet, frechet_error
 from ebbtide.evaluation.pictures import film_strip, save_png
 from ebbtide.evaluation.race import COLOURS
 from ebbtide.files import write_atomically
-from ebbtide.recipes.draw import draw_all
+from ebbtide.recipes.draw import draw_all, grid_back
 from ebbtide.recipes.evaluate import EvaluateSettings, Sides, Sketch, sides
 from ebbtide.recipes.features import Features, find_classifier, kind_for, train_classifier
 from ebbtide.recipes.restoring import Likeness, likenesses
@@ -77,7 +77,9 @@ def restored(run: Run, count: int, **sampling: Any) -> list[Likeness]:
     """Degraded, direct and sampled, from t = 1."""
     asked = drawn_by(run, **sampling)
     both, features, real = known(run.recipe.data.source, run)
-    found = likenesses(asked, asked.denoiser(), both, features, count=count, level=1.0, real=real)
+    denoiser = asked.denoiser()
+    grid = grid_back(asked, denoiser, 1.0)
+    found = likenesses(asked, denoiser, both, features, count=count, grid=grid, real=real)
     return next(rows for rows in found if not isinstance(rows, int))
 
 

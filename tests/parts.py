@@ -99,3 +99,14 @@ def perturbed(network: nn.Module, seed: int = 0, scale: float = 0.1) -> nn.Modul
 def slopes(errors: list[float]) -> list[float]:
     """log2 of the ratios of neighbours: the order of convergence when each is taken with half the step before."""
     return [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
+
+
+class Listening:
+    """A denoiser that notes what it is asked: xt, t and the labels."""
+
+    def __init__(self, denoiser):
+        self.denoiser, self.corruption, self.asked = denoiser, denoiser.corruption, []
+
+    def __call__(self, xt, t, condition=None):
+        self.asked.append((xt, t, None if condition is None else condition.label))
+        return self.denoiser(xt, t, condition)

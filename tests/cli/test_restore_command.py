@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ebbtide.evaluation.pictures import GAP
-from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal
+from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, table_run
 
 TITLES = 20
 """Pixels that the titles of the columns take at the top."""
@@ -59,6 +59,17 @@ def test_of_many_pictures_the_sheet_shows_the_first_and_says_so(tmp_path, monkey
     call("restore", grey_run(), "--examples", 2, "--out", tmp_path / "two.png")
     with Image.open(tmp_path / "two.png") as two, Image.open(tmp_path / "three.png") as three:
         assert two.size == three.size
+
+
+def test_examples_are_restored_by_their_own_labels_unless_the_user_says_otherwise(tmp_path):
+    """The first three digits held out are none of them a 4; what is noised is the same."""
+    for name, some in (("own", []), ("one", ["--label", "4"]), ("none", ["--label", "none"])):
+        assert call("restore", table_run(), "--examples", 2, "--out", tmp_path / f"{name}.png", *some).code == 0
+    shown = [columns_of(tmp_path / f"{name}.png") for name in ("own", "one", "none")]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert [np.array_equal(a, b) for a, b in zip(shown[one], shown[other], strict=True)] == [True, True, False]
+    assert "no label 'boot'" in refusal("restore", table_run(), "--examples", 2, "--label", "boot")
+    assert "trained without labels" in refusal("restore", colour_run(), "photo.png", "--label", "1")
 
 
 @pytest.mark.parametrize("options", [["--seed", 1], ["--level", 0.9], ["--sampler", "ancestral"], ["--steps", 9]])

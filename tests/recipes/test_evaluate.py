@@ -19,6 +19,7 @@ from ebbtide.evaluation.metrics import (
     nearest,
     precision_recall,
 )
+from ebbtide.recipes import draw
 from ebbtide.recipes import evaluate as module
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.evaluate import (
@@ -33,7 +34,7 @@ from ebbtide.recipes.evaluate import (
     sides,
 )
 from ebbtide.recipes.features import Values
-from ebbtide.recipes.run import open_run
+from ebbtide.recipes.run import drawn_by, open_run
 from trials import colour_run, grey_run, pictures, point_run
 
 
@@ -190,6 +191,16 @@ def test_samples_are_the_runs_own_for_any_batch(monkeypatch, batch):
     assert found.seconds > 0
     _, other = drawn(run, samples=13, seed=5)
     assert np.abs(other.first.astype(int) - own).max() > 20
+
+
+def test_a_measured_grid_is_measured_once_for_all_batches(monkeypatch):
+    calls, real = [], draw.error_density
+    monkeypatch.setattr(draw, "error_density", lambda *parts, **options: calls.append(1) or real(*parts, **options))
+    monkeypatch.setattr(module, "BATCH", 4)
+    run = drawn_by(open_run(point_run()), grid="measured")
+    _, found = drawn(run, samples=9)
+    assert len(calls) == 1
+    assert np.allclose(found.first, draw_all(run, run.denoiser(), 9).numpy(), atol=1e-4)
 
 
 def test_points_are_the_runs_own_too(monkeypatch):

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from ebbtide.corruptions import GaussianCorruption
+from ebbtide.data import load
 from ebbtide.denoisers import GaussianOracle
 from ebbtide.grids import log_snr_grid, spread_grid, uniform_grid
+from ebbtide.recipes import draw
 from ebbtide.recipes.draw import draw_all, grid_for
 from ebbtide.recipes.evaluate import EvaluateSettings, Sketch, sides
 from ebbtide.recipes.features import Values
@@ -120,6 +122,16 @@ def test_a_run_draws_on_a_measured_grid(path):
     assert (grid.diff() < 0).all()
     assert torch.equal(grid, grid_for(run, denoiser))
     assert draw_all(run, denoiser, 3).isfinite().all()
+
+
+def test_a_race_measures_once_for_each_order(monkeypatch):
+    run = drawn_by(open_run(point_run()), grid="measured")
+    calls, real = [], draw.error_density
+    monkeypatch.setattr(draw, "error_density", lambda *parts, **options: calls.append(1) or real(*parts, **options))
+    settings = RaceSettings(samplers=("dpm2m", "ddim", "midpoint"), evaluations=(4, 6), samples=50, reference_steps=8)
+    sketch = Sketch.of(load("swiss-roll", limit=60), Values(2))
+    assert len(list(laps(run, run.denoiser(), settings, sketch))) == 6
+    assert len(calls) == 1 + 2, "the reference, and orders 1 and 2"
 
 
 def test_thresholding_is_a_wrapper_of_the_recipe():

@@ -16,6 +16,7 @@ from torch import Tensor
 from ebbtide.cli.features import features_of
 from ebbtide.cli.options import check_file, given, parse, screen, wrote
 from ebbtide.cli.reading import read_mask, read_picture
+from ebbtide.conditions import NO_LABEL
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset
 from ebbtide.errors import EbbtideError, require
@@ -24,7 +25,7 @@ from ebbtide.evaluation.restoration import LIKENESS, likeness_rows, told
 from ebbtide.guidance import Inpainted
 from ebbtide.json_files import write_json
 from ebbtide.recipes.build import build_data
-from ebbtide.recipes.draw import restore_examples
+from ebbtide.recipes.draw import grid_back, labels_for, own_labels, restore_examples
 from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, sides
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.restoring import Likeness, likenesses
@@ -62,6 +63,9 @@ class RestoreOptions:
     """None: as the run's recipe says; with a mask pc, which heeds what is known best."""
     steps: int | None = None
     """Steps for the whole way; a level of 0.5 takes half of them. None: as the run's recipe says."""
+    label: str | None = None
+    """What the network is told of all of them: a class, or none. None: of the run's own examples the labels that they
+    have, of picture files nothing."""
     seed: int = 0
     """Chance in what wears them away."""
     resize: bool = False
@@ -110,6 +114,7 @@ def _asked(run: Run, options: RestoreOptions) -> Run:
     level = options.level
     require(level is None or 0 < level <= 1, f"--level {level} came, expected more than 0 and at most 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
+    labels_for(run, 1, options.label)  # an unknown one is refused here
     check_file(options.out, "--out")
     usual = {} if options.mask is None else {"sampler": "pc"}
     return drawn_by(run, **(usual | given(options, ("sampler", "steps"))))
@@ -118,21 +123,28 @@ def _asked(run: Run, options: RestoreOptions) -> Run:
 def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
     unknown = None if options.mask is None else read_mask(run, options.mask)
     files = (read_picture(run, path, options.resize) for path in options.images)
-    x0 = torch.cat([*files, _examples(run, options.examples)])
+    own, labels = _examples(run, options.examples)
+    x0 = torch.cat([*files, own])
+    if options.label is not None or labels is None:
+        labels = labels_for(run, len(x0), options.label)
+    else:
+        labels = torch.cat([torch.full((len(options.images),), NO_LABEL), labels])
+    grid = grid_back(run, denoiser, level, device=device)
     if unknown is not None:
         denoiser = Inpainted(denoiser, x0.to(device), (1 - unknown).to(device))
-    given_: dict[str, Any] = {"seed": options.seed, "device": device, "degraded": options.degraded}
-    corrupted, steps = restore_examples(run, denoiser, x0, level, **given_)
+    given_: dict[str, Any] = {"seed": options.seed, "device": device, "degraded": options.degraded, "labels": labels}
+    corrupted, steps = restore_examples(run, denoiser, x0, grid, **given_)
     restored = corrupted
     for step in track(steps, "restoring", console=screen, disable=not screen.is_terminal):
         restored = step.x
     name = run.recipe.corruption.name
     shown = corrupted if unknown is None else torch.where(unknown > 0, sum(run.data.range) / 2, x0)
     what = "noised" if name == "gaussian" else name
-    columns = {"original": x0, f"{what} to t={level:g}" if unknown is None else "known": shown, "restored": restored}
+    reached = f"t={float(grid[0]):.3g}"
+    columns = {"original": x0, f"{what} to {reached}" if unknown is None else "known": shown, "restored": restored}
     if options.degraded:
         columns.pop("original")
-    line = f"restored {len(x0)} from t={level:g}"
+    line = f"restored {len(x0)} from {reached}"
     if not options.degraded:
         error = float((restored.cpu() - x0).square().mean().sqrt()) / (run.data.range[1] - run.data.range[0])
         line += f", off by {error:.1%} of the range (root mean square)"
@@ -145,11 +157,12 @@ def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
 def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
     both = sides(run, EvaluateSettings(device=device))
     features = features_of(both, "auto", device=device)
+    grid = grid_back(run, denoiser, level, device=device)
     rows: list[Likeness] = []
     with Progress(console=screen, disable=not screen.is_terminal) as bar:
         task = bar.add_task("measuring", total=min(options.measure, len(both.unseen)))
         found = likenesses(
-            run, denoiser, both, features, count=options.measure, level=level, seed=options.seed, device=device
+            run, denoiser, both, features, count=options.measure, grid=grid, seed=options.seed, device=device
         )
         for happening in found:
             if isinstance(happening, int):
@@ -158,16 +171,17 @@ def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
                 rows = happening
     sampling = run.recipe.sampling
     content: dict[str, Any] = {
-        "level": level,
+        "level": float(grid[0]),
+        "labels": bool(run.data.classes) and both.unseen.labels is not None,
         "steps": sampling.steps,
         "sampler": sampling.sampler,
         "features": features.name,
         "count": min(options.measure, len(both.unseen)),
-        "of": "the test split" if both.split == "test" else "half of the data",
+        "of": "the test split" if both.split == "test" else "half of the data that it learned from",
         "rows": [asdict(row) for row in rows],
     }
     table = Table(box=None, header_style="bold")
-    for head in (f"at t={level:g}", *LIKENESS.values()):
+    for head in (f"at t={float(grid[0]):.3g}", *LIKENESS.values()):
         table.add_column(head)
     for line in likeness_rows(content):
         table.add_row(*line)
@@ -176,13 +190,13 @@ def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
     wrote(write_json(run.path / "restoration.json", content), "measured")
 
 
-def _examples(run: Run, count: int) -> Tensor:
-    """Examples of the run's data, from its test set if there is one."""
+def _examples(run: Run, count: int) -> tuple[Tensor, Tensor | None]:
+    """Examples of the run's data, from its test set if there is one, and their labels as the run knows them."""
     if count == 0:
-        return torch.empty(0, *run.data.event_shape)
+        return torch.empty(0, *run.data.event_shape), torch.empty(0, dtype=torch.int64) if run.data.classes else None
     dataset = _held_out(run)
     spread = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().long()
-    return dataset.batch(spread).x0
+    return dataset.batch(spread).x0, own_labels(run, dataset, spread)
 
 
 def _held_out(run: Run) -> Dataset:

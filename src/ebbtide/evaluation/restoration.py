@@ -22,10 +22,11 @@ def likeness_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def told(found: Mapping[str, Any]) -> str:
     """What was measured, in a sentence."""
+    labels = ", told their labels," if found.get("labels") else ""
     return (
-        f"{found['count']:,} pictures of {found['of']}, worn to t = {found['level']:g} and restored by "
-        f"{found['sampler']} in {found['steps']} steps; Fréchet distance to the training pictures, in the features of "
-        f"{found['features']}."
+        f"{found['count']:,} pictures of {found['of']}, worn to t = {found['level']:.3g} and restored by "
+        f"{found['sampler']}{labels} in {found['steps']} steps; Fréchet distance to the training pictures, in the "
+        f"features of {found['features']}."
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
@@ -32,7 +31,7 @@ from ebbtide.evaluation.metrics import (
     precision_recall,
 )
 from ebbtide.recipes.build import build_data
-from ebbtide.recipes.draw import BATCH, draw_all, labels_for
+from ebbtide.recipes.draw import BATCH, draw_all, grid_for, labels_for
 from ebbtide.recipes.features import Features
 from ebbtide.recipes.run import Run, Weights
 
@@ -163,9 +162,11 @@ def draw_samples(run: Run, settings: EvaluateSettings, features: Features) -> It
     sketch, first, kept = Sketch(features), [], 0
     started = time.perf_counter()
     labels = labels_for(run, settings.samples)
+    grid = grid_for(run, denoiser, device=settings.device)
     for start in range(0, settings.samples, BATCH):
         count = min(BATCH, settings.samples - start)
-        values = _batch(run, denoiser, settings, start, count, labels)
+        told = None if labels is None else labels[start : start + count]
+        values = _batch(run, denoiser, settings, count, labels=told, offset=start, grid=grid)
         sketch.add(values)
         if kept < MOST_NEAR:
             first.append(values[: MOST_NEAR - kept])
@@ -174,10 +175,9 @@ def draw_samples(run: Run, settings: EvaluateSettings, features: Features) -> It
     yield Drawn(sketch, np.concatenate(first), time.perf_counter() - started)
 
 
-def _batch(run: Run, denoiser: Any, settings: EvaluateSettings, start: int, count: int, labels: Tensor | None) -> Any:
-    """Samples start .. start + count - 1, as their data come."""
-    told = None if labels is None else labels[start : start + count]
-    x = draw_all(run, denoiser, count, seed=settings.seed, labels=told, device=settings.device, offset=start)
+def _batch(run: Run, denoiser: Any, settings: EvaluateSettings, count: int, **options: Any) -> Any:
+    """Some samples, as their data come; options: of `draw`."""
+    x = draw_all(run, denoiser, count, seed=settings.seed, device=settings.device, **options)
     bad = int((~x.isfinite()).flatten(1).any(1).sum())
     require(bad == 0, f"{bad} of {count} samples hold NaN or infinite numbers: ask `ebbtide doctor {run.path}` why")
     return run.to_bytes(x).numpy() if run.data.is_image else x.numpy()

@@ -13,11 +13,11 @@ from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.metrics import Measured, frechet, frechet_error
 from ebbtide.recipes.build import build_grid
-from ebbtide.recipes.draw import draw_all, labels_for
+from ebbtide.recipes.draw import Density, Times, density_for, draw_all, grid_for, labels_for
 from ebbtide.recipes.evaluate import Sketch
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, drawn_by
-from ebbtide.recipes.samplers import SAMPLERS
+from ebbtide.recipes.samplers import SAMPLERS, order_of
 
 REFERENCE: SamplerName = "heun"
 """Second order and without memory: with 500 steps, 1,000 evaluations, its path is that of the ODE."""
@@ -59,11 +59,17 @@ class Lap:
 def laps(run: Run, denoiser: GaussianDenoiser, settings: RaceSettings, real: Sketch) -> Iterator[Lap]:
     """All samplers, the fewest evaluations first; who cannot spend so few, or so many on this table, is left out."""
     end = reference(run, denoiser, settings)
+    densities: dict[int, Density | None] = {}
     for budget in settings.evaluations:
         for name in settings.samplers:
             asked = asked_for(run, name, budget)
-            if asked is not None:
-                yield _lap(asked, denoiser, settings, real, name, budget, end)
+            if asked is None:
+                continue
+            order = order_of(name)
+            if order not in densities:
+                densities[order] = density_for(asked, denoiser, device=settings.device)
+            grid = grid_for(asked, denoiser, device=settings.device, density=densities[order])
+            yield _lap(asked, denoiser, settings, real, name, budget, end, grid)
 
 
 def asked_for(run: Run, name: SamplerName, evaluations: int) -> Run | None:
@@ -99,10 +105,12 @@ def _lap(
     name: SamplerName,
     evaluations: int,
     end: Tensor,
+    grid: Times,
 ) -> Lap:
     started = time.perf_counter()
     labels = labels_for(run, settings.samples)
-    x = draw_all(run, denoiser, settings.samples, seed=settings.seed, labels=labels, device=settings.device)
+    asked: dict[str, Any] = {"seed": settings.seed, "labels": labels, "device": settings.device, "grid": grid}
+    x = draw_all(run, denoiser, settings.samples, **asked)
     seconds = time.perf_counter() - started
     sketch = Sketch(real.features)
     sketch.add(run.to_bytes(x).numpy() if run.data.is_image else x.numpy())

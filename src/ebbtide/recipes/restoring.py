@@ -18,7 +18,7 @@ from torch import Tensor
 from ebbtide.conditions import Condition
 from ebbtide.data.dataset import spread
 from ebbtide.evaluation.metrics import Measured, frechet, frechet_error, has_ssim, psnr, ssim
-from ebbtide.recipes.draw import restore_examples
+from ebbtide.recipes.draw import Times, own_labels, restore_examples
 from ebbtide.recipes.evaluate import Sides, Sketch
 from ebbtide.recipes.features import Features
 from ebbtide.recipes.run import Run
@@ -72,12 +72,14 @@ def likenesses(
     features: Features,
     *,
     count: int,
-    level: float,
+    grid: Times,
     seed: int = 0,
     device: str = "cpu",
     real: Sketch | None = None,
 ) -> Iterator[int | list[Likeness]]:
     """Yields how many are done, and in the end the rows: degraded, direct (where x0 is predicted), sampled.
+
+    grid: the times of the way back (`draw.grid_back`). A run that has learned labels is told those of the pictures.
 
     real: the training pictures told in the features, for those who measure several times.
     """
@@ -85,13 +87,13 @@ def likenesses(
     direct = run.recipe.objective.predicts != "previous"
     sets = {name: _Set(features) for name in ("degraded", "direct", "sampled") if direct or name != "direct"}
     for first in range(0, len(chosen), BATCH):
-        x0 = chosen.batch(torch.arange(first, min(first + BATCH, len(chosen)))).x0
-        xt, steps = restore_examples(run, denoiser, x0, level, seed=seed + first, device=device)
+        indices = torch.arange(first, min(first + BATCH, len(chosen)))
+        x0, labels = chosen.batch(indices).x0, own_labels(run, chosen, indices)
+        xt, steps = restore_examples(run, denoiser, x0, grid, seed=seed, offset=first, labels=labels, device=device)
         answers = {"degraded": xt}
         if direct:
-            t = torch.full((len(x0),), level, dtype=torch.float64)
             with torch.inference_mode():
-                answers["direct"] = denoiser(xt, t, Condition()).x0
+                answers["direct"] = denoiser(xt, grid[:1].expand(len(x0)), Condition(label=labels).to(device)).x0
         for step in steps:
             answers["sampled"] = step.x
         originals = run.to_bytes(x0).numpy()

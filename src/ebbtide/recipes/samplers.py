@@ -22,6 +22,12 @@ def eta_of(recipe: SamplingRecipe) -> float:
     return (usual or 0.0) if recipe.eta is None else recipe.eta
 
 
+def order_of(name: SamplerName) -> int:
+    """The least order that it promises, 1 where it promises none."""
+    first = SAMPLERS[name].order[0]
+    return int(first) if first.isdigit() else 1
+
+
 def build_sampler(recipe: SamplingRecipe) -> Sampler:
     """One step from noise towards data."""
     said = {"eta": eta_of(recipe), "variance": recipe.variance, "churn": min(CHURN / recipe.steps, MOST_CHURN)}
