@@ -13,7 +13,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # from the ground up; parts of one floor do not know one another
 FLOORS = [
     {"errors"},
-    {"files", "tensors", "conditions", "randomness", "moments"},
+    {"files", "tensors", "conditions", "randomness", "moments", "threads"},
     {"json_files"},
     {"gaussian", "brownian"},
     {"levels"},

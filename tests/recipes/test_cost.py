@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ebbtide.conditions import Condition
 from ebbtide.recipes.build import build_network
-from ebbtide.recipes.cost import Cost, cost_of, duration, expectation, images_a_second, in_words
+from ebbtide.recipes.cost import cost_of, duration, expectation, in_words
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import TrainingRecipe
 
@@ -58,11 +58,6 @@ def test_memory_is_that_of_one_part_of_a_batch():
     assert kept(batch=64, precision="fp32") == pytest.approx(2 * kept(batch=64, precision="bf16"), rel=0.01)
 
 
-def test_the_speed_to_expect_falls_with_the_cost():
-    cheap, dear = (Cost(parameters=1, flops=flops, memory=1, state=1) for flops in (1e9, 1e11))
-    assert images_a_second(cheap) > 10 * images_a_second(dear) > 0
-
-
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(5.0, "5 seconds"), (119.0, "119 seconds"), (600.0, "10 minutes"), (9000.0, "2.5 hours"), (864000.0, "10 days")],
@@ -83,5 +78,5 @@ def test_a_budget_is_put_into_words():
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_has_a_stated_cost(name):
     preset = PRESETS[name]
-    words = in_words(cost_of(preset.recipe, preset.shape, preset.classes), preset.recipe.training)
+    words = in_words(cost_of(preset.recipe, preset.shape, preset.classes), preset.recipe.training, 10.0)
     assert set(words) == {"parameters", "compute", "memory", "to expect here"}

@@ -25,7 +25,9 @@ from ebbtide.recipes import train as train_module
 from ebbtide.recipes.corruptions import objective_of
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.run import open_run
-from ebbtide.recipes.train import Ended, Note, train
+from ebbtide.recipes.session import Ended, Note
+from ebbtide.recipes.train import train
+from ebbtide.recipes.trial import WORTH
 from ebbtide.training import Update, checkpoints
 from ebbtide.training.fit import PATIENCE
 from trials import differing, everything_in, last, pictures, small, trained, updates
@@ -313,7 +315,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 
 
 def test_without_tensorboard_it_trains_and_says_where_the_records_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(train_module.board, "open_board", lambda folder: None)
+    monkeypatch.setattr("ebbtide.recipes.board.open_board", lambda folder: None)
     happenings = trained(QUICK(updates=2), tmp_path)
     assert notes(happenings, trouble=True) == []
     (said,) = (text for text in notes(happenings) if "pip install" in text)
@@ -322,7 +324,8 @@ def test_without_tensorboard_it_trains_and_says_where_the_records_are(tmp_path, 
 
 
 def test_what_to_expect_is_said_first(tmp_path):
-    said = [happening.text for happening in trained(QUICK(updates=2), tmp_path) if isinstance(happening, Note)]
+    recipe = small("swiss-roll", updates=WORTH + 1)
+    said = [happening.text for happening in trained(recipe, tmp_path) if isinstance(happening, Note)]
     assert "images/s" in said[1]
     assert said[1].startswith("to expect: about")
 

@@ -14,7 +14,7 @@ from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.build import build_data, build_schedule
 from ebbtide.recipes.objectives import with_objective
 from ebbtide.recipes.recipe import ScheduleRecipe
-from ebbtide.recipes.train import Ended, Note
+from ebbtide.recipes.session import Ended, Note
 from ebbtide.training import Update
 from ebbtide.training.bins import BINS
 from trials import pictures, small, trained

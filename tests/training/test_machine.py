@@ -104,9 +104,9 @@ def test_sampling_is_in_the_precision_of_training():
     inside: list[torch.dtype] = []
     layer.register_forward_hook(lambda module, given, out: inside.append(out.dtype))
     x = torch.randn(2, 8)
-    assert in_precision(layer, "fp32") is layer
-    exact, coarse = layer(x), in_precision(layer, "bf16")(x)
+    exact, coarse = in_precision(layer, "fp32")(x), in_precision(layer, "bf16")(x)
     assert inside == [torch.float32, torch.bfloat16]
+    assert torch.equal(exact, layer(x))
     assert torch.allclose(exact, coarse.float(), atol=0.05)
 
 

@@ -17,6 +17,7 @@ from ebbtide.recipes.cost import cost_of, in_words
 from ebbtide.recipes.presets import PRESETS, Preset
 from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import Run, open_run
+from ebbtide.recipes.trial import made_up, tried
 from ebbtide.training import checkpoints
 
 
@@ -62,10 +63,12 @@ def _preset_facts(preset: Preset) -> dict[str, str]:
     """Its cost, for the examples that it is meant for."""
     shape = "x".join(map(str, preset.shape))
     labels = f", {preset.classes} classes" if preset.classes else ""
+    trial = tried(preset.recipe, made_up(preset.shape, preset.classes))
     return {
         "preset": f"{preset.recipe.name}: {preset.about}",
         "cost for": f"examples of {shape}{labels}, in batches of {preset.recipe.training.batch}",
-        **in_words(cost_of(preset.recipe, preset.shape, preset.classes), preset.recipe.training),
+        **in_words(cost_of(preset.recipe, preset.shape, preset.classes), preset.recipe.training, trial.speed),
+        "precision": trial.words(),
         **_sections(preset.recipe),
     }
 

@@ -23,7 +23,7 @@ from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import Recipe, check, check_name
 from ebbtide.recipes.run import open_run
-from ebbtide.recipes.train import Ended, Note
+from ebbtide.recipes.session import Ended, Note
 from ebbtide.recipes.train import train as train_run
 from ebbtide.training import Update
 

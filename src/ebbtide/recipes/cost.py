@@ -1,4 +1,4 @@
-"""What a recipe costs before anything is trained: parameters, FLOPs, memory, and the speed to expect."""
+"""What a recipe costs before anything is trained: parameters, FLOPs and memory, counted; a budget in words."""
 
 from __future__ import annotations
 
@@ -12,11 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ebbtide.conditions import Condition
 from ebbtide.recipes.build import build_network, outputs_of
 from ebbtide.recipes.recipe import Recipe, TrainingRecipe
-from ebbtide.training.machine import Precision, is_bf16, product_rate
-
-SHARE = 0.15
-"""Share of a machine's best matrix product that training reaches: a cautious figure for the small networks on a CPU."""
-
+from ebbtide.training.machine import is_bf16
 
 BYTES_A_WEIGHT = 4 * 5
 """float32, of the weight, its average, its gradient and at most two moments."""
@@ -55,21 +51,16 @@ def cost_of(recipe: Recipe, event_shape: Sequence[int], classes: int) -> Cost:
     return Cost(parameters=parameters, flops=counter.get_total_flops() / part, memory=memory, state=state)
 
 
-def images_a_second(cost: Cost, precision: Precision = "auto") -> float:
-    """The speed to expect here, from the matrix products that this machine does right now."""
-    return SHARE * product_rate(is_bf16(precision)) / cost.flops
-
-
-def in_words(cost: Cost, training: TrainingRecipe) -> dict[str, str]:
-    """The cost, and what the recipe's budget comes to on this machine."""
-    speed = images_a_second(cost, training.precision)
+def in_words(cost: Cost, training: TrainingRecipe, speed: float | None) -> dict[str, str]:
+    """The cost, and what the recipe's budget comes to at a speed in images/s."""
     part = training.batch // training.accumulate
+    expected = {} if speed is None else {"to expect here": expectation(speed, training)}
     return {
         "parameters": f"{cost.parameters:,}",
         "compute": f"{cost.flops / 1e9:.3g} GFLOP an image of training, forward and backward",
         "memory": f"about {cost.memory / 2**20:,.0f} MiB in training: {cost.state / 2**20:,.0f} for weights, average, "
         f"gradients and moments, the rest for {part} images at a time (and torch itself)",
-        "to expect here": expectation(speed, training),
+        **expected,
     }
 
 

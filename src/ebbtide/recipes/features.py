@@ -27,6 +27,7 @@ from ebbtide.objectives import Objective
 from ebbtide.objectives.classes import TURNS, LabelObjective, TurnObjective, turned
 from ebbtide.randomness import generator_of, seed_of
 from ebbtide.tensors import check_tensors, layout_of, read_tensors
+from ebbtide.threads import piece
 from ebbtide.training import FitSettings, Update, fit
 from ebbtide.training.average import Average
 from ebbtide.training.machine import accelerator_of
@@ -76,7 +77,8 @@ class ClassifierFeatures:
     @torch.inference_mode()
     def __call__(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         x = as_input(values, self.range)
-        found = self.network.features(x)
+        with piece((self.name, x.shape)):
+            found = self.network.features(x)
         if not self.classes:
             return found.numpy(), None
         return found.numpy(), self.network.head(found).double().softmax(1).numpy()

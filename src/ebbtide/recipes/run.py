@@ -32,7 +32,7 @@ from ebbtide.recipes.corruptions import objective_of
 from ebbtide.recipes.recipe import Recipe, SamplingRecipe
 from ebbtide.tensors import read_tensors
 from ebbtide.training import checkpoints
-from ebbtide.training.machine import in_precision
+from ebbtide.training.machine import in_precision, native_bf16
 
 Weights = Literal["average", "network"]
 START = "start.safetensors"
@@ -76,6 +76,11 @@ class DataFacts:
     @property
     def is_image(self) -> bool:
         return len(self.event_shape) == 3
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What black and white are; None for points."""
+        return self.range if self.is_image else None
 
     @property
     def value_range(self) -> ValueRange:
@@ -130,7 +135,7 @@ class Run:
 
     def wrap(self, network: nn.Module) -> Any:
         """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
-        answer = in_precision(network, self.recipe.training.precision)
+        answer = in_precision(network, self.precision)
         objective = self.objective()
         denoiser = objective.denoiser(answer)
         if not isinstance(objective.corruption, GaussianCorruption):
@@ -138,9 +143,17 @@ class Run:
         return guided(denoiser, self.recipe.sampling, self.limits)
 
     @property
+    def precision(self) -> Literal["fp32", "bf16"]:
+        """What it is sampled in: what it was trained in, unless that was bf16 by choice and is not fast here."""
+        wanted = self.recipe.training.precision
+        if wanted != "auto":
+            return wanted
+        return "bf16" if self.machine.get("precision", "bf16") == "bf16" and native_bf16() else "fp32"
+
+    @property
     def limits(self) -> tuple[float, float] | None:
         """What black and white are; None for points."""
-        return self.data.range if self.data.is_image else None
+        return self.data.limits
 
     def objective(self) -> ReadObjective:
         """What the run minimises."""

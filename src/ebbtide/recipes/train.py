@@ -1,58 +1,32 @@
-"""Train a run: parts from the recipe, the loop, and all that is written down on the way."""
+"""Train a run: what is checked, tried and said before the first update, then the session."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from ebbtide.corruptions import ColdCorruption, Corruption
 from ebbtide.data import Dataset
-from ebbtide.doctor.watch import LevelWatch, LossWatch
-from ebbtide.errors import TrainingStopped, require
-from ebbtide.evaluation.records import Records, keep_until
+from ebbtide.errors import require
+from ebbtide.evaluation.records import keep_until
 from ebbtide.files import clear_disk_errors
-from ebbtide.objectives import DenoisingObjective, ReadObjective
-from ebbtide.recipes import board, showing
-from ebbtide.recipes.build import build_data, build_settings, build_trainee
+from ebbtide.objectives import ReadObjective
+from ebbtide.recipes.build import build_data, build_trainee
 from ebbtide.recipes.corruptions import fitted_start, objective_of
-from ebbtide.recipes.cost import cost_of, expectation, images_a_second
+from ebbtide.recipes.cost import expectation
 from ebbtide.recipes.doctor import first_look
 from ebbtide.recipes.draw import check_drawing
-from ebbtide.recipes.linear import LEAST_FOR_LINEAR, both_ways
 from ebbtide.recipes.recipe import Recipe, check
 from ebbtide.recipes.resume import check_empty, check_new, held, restored
-from ebbtide.recipes.run import DataFacts, Run
-from ebbtide.training import Trainee, Update, checkpoints, fit
-from ebbtide.training.machine import accelerator_of, compiled, describe, is_compiled
-
-WATCHED_EXAMPLES, WATCHED_NUMBERS = 5000, 1024
-"""Examples, and numbers each, up to which the covariance is taken whole for the bars that losses are held against."""
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something that the user should know; trouble if it may need mending."""
-
-    text: str
-    trouble: bool = False
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Training is over: finished, or stopped on request with a checkpoint to resume from."""
-
-    run: Run
-    finished: bool
-
-
-Happening = Note | Update | Ended
+from ebbtide.recipes.run import DataFacts, Run, open_run
+from ebbtide.recipes.session import Happening, Note, Session
+from ebbtide.recipes.trial import WORTH, Trial, precision_by_hardware, tried
+from ebbtide.training import Trainee
+from ebbtide.training.machine import accelerator_of, compiled, describe
 
 
 def train(
@@ -76,13 +50,16 @@ def train(
     with contextlib.ExitStack() as stack:
         said = stack.enter_context(held(out, accelerator)) if resume else []  # before anything of the run is read
         dataset = build_data(recipe.data)
-        run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine=describe(accelerator))
-        objective = objective_of(recipe, run.data.event_shape, run.limits)
+        facts = DataFacts.of(dataset)
+        objective = objective_of(recipe, facts.event_shape, facts.limits)
         _check_sampling(recipe, objective.corruption)
+        trial = _trial(recipe, dataset, open_run(out) if resume else None, accelerator)
+        accelerator = accelerator_of(trial.precision, device)
+        run = Run(path=out, recipe=recipe, data=facts, machine=describe(accelerator))
         network = run.network().to(accelerator.device)
         trainee = build_trainee(recipe.training, network)
         why_not = compiled(network, recipe.training.compile)
-        notes = _first_notes(run, dataset, objective, trainee)
+        notes = _first_notes(run, dataset, objective, trainee, trial)
         if why_not:
             notes.append(Note(why_not, trouble=True))
         said += restored(run, trainee) if resume else stack.enter_context(held(out, accelerator))
@@ -98,7 +75,20 @@ def train(
             if isinstance(objective.corruption, ColdCorruption) and start is None:
                 run.write_start(fitted_start(objective.corruption, dataset))
         yield from notes
-        yield from _Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
+        yield from Session(run, dataset, objective, trainee, accelerator, stop).go(notes)
+
+
+def _trial(recipe: Recipe, dataset: Dataset, before: Run | None, accelerator: Accelerator) -> Trial:
+    """Which precision to train in, and how fast; a run that goes on stays in the one it began in.
+
+    Several processes have to agree, and short runs are over sooner than a trial: there the hardware alone decides.
+    """
+    if before is not None and recipe.training.precision == before.recipe.training.precision:
+        recipe = replace(recipe, training=replace(recipe.training, precision=before.precision))
+    short = recipe.training.updates is not None and recipe.training.updates <= WORTH
+    if short or accelerator.num_processes > 1:
+        return Trial(precision=precision_by_hardware(recipe))
+    return tried(recipe, dataset, accelerator.device.type)
 
 
 def _check_sampling(recipe: Recipe, corruption: Corruption) -> None:
@@ -111,185 +101,19 @@ def _check_sampling(recipe: Recipe, corruption: Corruption) -> None:
     check_drawing(recipe, corruption)
 
 
-def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee) -> list[Note]:
+def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee, trial: Trial) -> list[Note]:
     """What is worth knowing before the first update."""
     parameters = sum(parameter.numel() for parameter in trainee.network.parameters())
-    machine = run.machine
-    cost = cost_of(run.recipe, dataset.event_shape, len(run.data.classes))
-    speed = images_a_second(cost, run.recipe.training.precision) * machine["processes"]
     notes = [
         Note(
             f"{dataset.name}: {len(dataset):,} examples of shape {'x'.join(map(str, dataset.event_shape))}"
             + (f", {len(run.data.classes)} classes" if run.data.classes else "")
-            + f"; {parameters:,} parameters; {machine['device']}, {machine['precision']}"
+            + f"; {parameters:,} parameters; {run.machine['device']}, {trial.words()}"
         ),
-        Note(f"to expect: {expectation(speed, run.recipe.training)}"),
     ]
+    if trial.speed is not None:
+        notes.append(Note(f"to expect: {expectation(trial.speed, run.recipe.training)}"))
     for finding in first_look(dataset, objective.corruption):
         if finding.verdict != "fine":
             notes.append(Note(finding.text, trouble=finding.verdict == "wrong"))
     return notes
-
-
-class _Session:
-    """One sitting of training: the loop with its checkpoints, records and pictures."""
-
-    def __init__(
-        self,
-        run: Run,
-        dataset: Dataset,
-        objective: ReadObjective,
-        trainee: Trainee,
-        accelerator: Accelerator,
-        stop: Callable[[], bool],
-    ) -> None:
-        self.run, self.dataset, self.objective, self.trainee = run, dataset, objective, trainee
-        self.accelerator, self.stop = accelerator, stop
-        self.training = run.recipe.training
-        self.settings = build_settings(self.training)
-        self.saved_at = self.shown_at = time.monotonic()
-        self.showing_took = 0.0
-        self.loss_watch = LossWatch()
-        self.level_watch: LevelWatch | None = None
-        self.records = Records(run.metrics) if accelerator.is_main_process else None
-        self.board = board.open_board(run.path / "tensorboard") if accelerator.is_main_process else None
-
-    def go(self, notes: list[Note]) -> Iterator[Happening]:
-        for note in notes:
-            self._record("event", message=note.text)
-        if self.board is None and self.accelerator.is_main_process:
-            yield Note('records: metrics.jsonl; for TensorBoard as well: pip install "ebbtide[tensorboard]"')
-        before = self._progress()
-        compiling = is_compiled(self.trainee.network)
-        update_images = self.settings.batch * self.accelerator.num_processes
-        try:
-            for update in fit(self.trainee, self.objective, self.dataset, self.settings, self.accelerator):
-                self._log(update)
-                if compiling:
-                    seconds = update_images / update.images_per_second
-                    yield Note(
-                        f"torch compiled the network: the first update took {seconds:.0f} s; the next run finds it"
-                    )
-                    compiling = False
-                if update.skipped:
-                    yield self._noted(f"update {update.step} was skipped: its loss or gradient was not finite")
-                risen = self.loss_watch.take(update)
-                if risen:
-                    yield self._noted(risen)
-                yield update
-                ended = update.progress >= 1
-                stopped = not ended and self._stop_everywhere()
-                if ended or stopped or self._checkpoint_due(update.step):
-                    self._save()
-                if stopped:
-                    yield Ended(self.run, finished=False)
-                    return
-                if self._picture_due(before, update.progress):
-                    trouble = self._show(update)
-                    if trouble:
-                        yield self._noted(trouble)
-                before = update.progress
-        except TrainingStopped as error:
-            # None of the bad updates reached the weights: what was learned before them is kept.
-            self.trainee.counters.skipped_in_a_row = 0
-            self._save()
-            self._record("event", message=str(error))
-            last = checkpoints.latest(self.run.checkpoints)
-            raise TrainingStopped(f"{error}; the last good checkpoint is {last}") from None
-        yield from self._finish()
-
-    def _finish(self) -> Iterator[Happening]:
-        if self.accelerator.is_main_process:
-            self._record("done", seconds=self.trainee.counters.seconds)
-            yield Note("drawing the final pictures")
-            showing.final(self.run, self.run.wrap(self.trainee.average.network), self.dataset, self.accelerator.device)
-        if self.board is not None:
-            self.board.close()
-        yield Ended(self.run, finished=True)
-
-    def _progress(self) -> float:
-        counters = self.trainee.counters
-        return self.settings.progress(counters.step, counters.seconds)
-
-    def _log(self, update: Update) -> None:
-        """All of the first updates, then each tenth: the same ones whether or not training was interrupted."""
-        if update.step > 1000 and update.step % 10 and not update.skipped and update.progress < 1:
-            return
-        counters = self.trainee.counters
-        values: dict[str, Any] = {
-            "images": update.images,
-            "seconds": round(counters.seconds, 3),
-            "loss": update.loss,
-            "rate": update.rate,
-            "grad_norm": update.grad_norm,
-            "images_per_second": round(update.images_per_second, 1),
-            "skipped": counters.skipped,
-        }
-        self._record("update", **values)
-        if self.board is not None:
-            for name in ("loss", "rate", "grad_norm", "images_per_second"):
-                self.board.add_scalar(f"train/{name}", values[name], update.step)
-
-    def _record(self, kind: str, **values: Any) -> None:
-        if self.records is not None:
-            self.records.append(kind, self.trainee.counters.step, **values)
-
-    def _noted(self, text: str) -> Note:
-        self._record("event", message=text)
-        return Note(text, trouble=True)
-
-    def _picture_due(self, before: float, now: float) -> bool:
-        """At even shares of the run; of a budget of time, pictures take a tenth at most (the last comes after it)."""
-        count = self.training.pictures
-        paid_for = time.monotonic() - self.shown_at >= 9 * self.showing_took
-        may = self.training.minutes is None or now >= 1 or paid_for
-        return may and int(before * count) < int(now * count)
-
-    def _show(self, update: Update) -> str | None:
-        """A grid of samples with the averaged weights, and the loss in bins of t; trouble in words, if any."""
-        if not self.accelerator.is_main_process:
-            return None
-        step, bars = update.step, self._bars()
-        begun = time.monotonic()
-        denoiser = self.run.wrap(self.trainee.average.network)
-        path = showing.progress_picture(self.run, denoiser, self.dataset, step, self.accelerator.device)
-        self._record("sampled", file=path.relative_to(self.run.path).as_posix())
-        self._record("levels", **self.trainee.bins.record(), **(bars.record() if bars else {}))
-        if self.board is not None:
-            board.add_picture(self.board, path, step)
-        self.shown_at = time.monotonic()
-        self.showing_took = self.shown_at - begun
-        return bars.look(self.trainee.bins, update.progress) if bars else None
-
-    def _bars(self) -> LevelWatch | None:
-        """What losses by level are held against, made when it is first asked for; None where it is not known."""
-        objective, data = self.objective, self.dataset
-        known = len(data) >= LEAST_FOR_LINEAR and (data.is_image or data.values[0].size <= WATCHED_NUMBERS)
-        # no subclass: it would add to the squared error
-        if self.level_watch is None and type(objective) is DenoisingObjective and known:
-            linear = both_ways(data, objective.corruption, WATCHED_EXAMPLES, WATCHED_NUMBERS)
-            self.level_watch = LevelWatch.of(objective, *linear)
-        return self.level_watch
-
-    def _checkpoint_due(self, step: int) -> bool:
-        if self.training.checkpoint_updates is not None:
-            return step % self.training.checkpoint_updates == 0
-        due = time.monotonic() - self.saved_at >= 60 * self.training.checkpoint_minutes
-        return self._anywhere(due)
-
-    def _save(self) -> None:
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            checkpoints.save(self.run.checkpoints, self.trainee.checkpoint(), self.training.keep)
-        self.accelerator.wait_for_everyone()
-        self.saved_at = time.monotonic()
-
-    def _stop_everywhere(self) -> bool:
-        return self._anywhere(self.stop())
-
-    def _anywhere(self, flag: bool) -> bool:
-        """True on every process if it is true on any: processes must agree on when to save and when to stop."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        votes = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum")
-        return bool(votes > 0)

@@ -21,6 +21,7 @@ from ebbtide.data.dataset import Batch, Dataset
 from ebbtide.errors import TrainingStopped
 from ebbtide.objectives import Losses, Objective
 from ebbtide.randomness import generator_of, seed_of
+from ebbtide.threads import piece
 from ebbtide.training.order import batch_indices
 from ebbtide.training.rates import rate_factor
 from ebbtide.training.state import Trainee
@@ -73,47 +74,58 @@ def fit(
     """
     network, optimizer = accelerator.prepare(trainee.network, trainee.optimizer)
     network.train()
-    clock = time.perf_counter()
+    clock, kind = time.perf_counter(), object()
     while (progress := settings.progress(trainee.counters.step, trainee.counters.seconds)) < 1:
         counters, started = trainee.counters, time.perf_counter()
         rate = settings.rate * rate_factor(counters.step, progress, warmup=settings.warmup, decay=settings.decay)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad(set_to_none=True)
-        losses, names = _gradients(network, objective, dataset, settings, accelerator, counters.step)
-        norm = accelerator.clip_grad_norm_(network.parameters(), settings.clip)
-        mean = accelerator.reduce(losses.values.mean(), "mean")
-        # the one moment of an update in which the host waits for the device
-        loss, grad_norm, *values = torch.cat([torch.stack([mean, norm]), losses.values]).tolist()
-
-        finite = math.isfinite(loss) and math.isfinite(grad_norm)
-        seen = settings.batch * accelerator.num_processes
-        counters.step += 1
-        counters.images += seen
-        if finite:
-            optimizer.step()
-            counters.skipped_in_a_row = 0
-            trainee.average.update(trainee.network, batch=seen, images=counters.images)
-            trainee.bins.add(torch.tensor(values), losses.times)
-        else:
-            counters.skipped += 1
-            counters.skipped_in_a_row += 1
+        with piece(kind, accelerator.device):
+            losses, names = _gradients(network, objective, dataset, settings, accelerator, counters.step)
+            loss, grad_norm = _step(trainee, network, optimizer, losses, settings, accelerator)
         now = time.perf_counter()
         counters.seconds = _agreed(accelerator, counters.seconds + now - clock)
         clock = now
-        progress = settings.progress(counters.step, counters.seconds)
         yield Update(
             step=counters.step,
             images=counters.images,
             loss=loss,
             rate=rate,
             grad_norm=grad_norm,
-            skipped=not finite,
-            progress=progress,
-            images_per_second=seen / (now - started),
+            skipped=counters.skipped_in_a_row > 0,
+            progress=settings.progress(counters.step, counters.seconds),
+            images_per_second=settings.batch * accelerator.num_processes / (now - started),
         )
         if counters.skipped_in_a_row >= PATIENCE:
             raise TrainingStopped(_not_finite(counters.step, losses, names, grad_norm))
+
+
+def _step(
+    trainee: Trainee,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    losses: Losses,
+    settings: FitSettings,
+    accelerator: Accelerator,
+) -> tuple[float, float]:
+    """The weights' step along their gradients, unless these or the loss are not finite; the mean loss and the norm."""
+    counters, seen = trainee.counters, settings.batch * accelerator.num_processes
+    norm = accelerator.clip_grad_norm_(network.parameters(), settings.clip)
+    mean = accelerator.reduce(losses.values.mean(), "mean")
+    # the one moment of an update in which the host waits for the device
+    loss, grad_norm, *values = torch.cat([torch.stack([mean, norm]), losses.values]).tolist()
+    counters.step += 1
+    counters.images += seen
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        optimizer.step()
+        counters.skipped_in_a_row = 0
+        trainee.average.update(trainee.network, batch=seen, images=counters.images)
+        trainee.bins.add(torch.tensor(values), losses.times)
+    else:
+        counters.skipped += 1
+        counters.skipped_in_a_row += 1
+    return loss, grad_norm
 
 
 def _agreed(accelerator: Accelerator, seconds: float) -> float:

@@ -17,32 +17,38 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from ebbtide.errors import near_misses, require
+from ebbtide.threads import paced
 
 Precision = Literal["auto", "fp32", "bf16"]
 
 
 def native_bf16() -> bool:
-    """Whether bf16 is done in hardware; emulated, it is slower than float32."""
+    """Whether bf16 is done in hardware; emulated, it is slower than float32.
+
+    CPUs with AMX multiply it in tiles, those with AVX-512 BF16 in vectors, ARM's with their own instructions.
+    """
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
 def is_bf16(precision: Precision) -> bool:
-    """Whether `auto`, `fp32` or `bf16` means bf16 here."""
+    """Whether `auto`, `fp32` or `bf16` means bf16 here, as far as the hardware tells (`recipes.trial` tries it)."""
     return precision == "bf16" or (precision == "auto" and native_bf16())
 
 
 def in_precision(network: nn.Module, precision: Precision) -> Callable[..., Tensor]:
-    """The network as it is to be sampled from: under bf16 autocast where it was trained so."""
+    """The network as it is to be sampled from: under bf16 autocast where it was trained so, in as many threads as are
+    fastest."""
     if not is_bf16(precision):
-        return network
+        return paced(network, "network")
 
     def answer(x: Tensor, *rest: Any) -> Tensor:
         with torch.autocast(x.device.type, torch.bfloat16):
             return network(x, *rest)
 
-    return answer
+    return paced(answer, "network")
 
 
 def compiled(network: nn.Module, wanted: Literal["auto", "on", "off"]) -> str | None:
