@@ -77,6 +77,14 @@ def machine() -> dict[str, Any]:
     return {**describe(accelerator_of()), "threads": torch.get_num_threads()}
 
 
+def processor() -> str:
+    """What computes, with what makes it fast in bf16: two of one name may differ there."""
+    facts, able = machine(), torch.cpu.get_capabilities()
+    kinds = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16"}
+    kind = next((words for key, words in kinds.items() if able.get(key)), None) if facts["device"] == "cpu" else None
+    return facts["name"] + (f" with {kind}" if kind else "")
+
+
 def show(name: str, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a Markdown table and leave it as runs/benchmarks/NAME.md, with the machine under it."""
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows)]
@@ -84,7 +92,7 @@ def show(name: str, title: str, heads: Sequence[str], rows: Sequence[Sequence[st
     print(f"\n{title}\n\n{text}\n", flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     facts = machine()
-    where = f"{facts['name']}, {facts['threads']} threads, {facts['precision']}, torch {facts['torch']}"
+    where = f"{processor()}, {facts['threads']} threads, {facts['precision']}, torch {facts['torch']}"
     (RESULTS / f"{name}.md").write_text(f"*{title} ({where})*\n\n{text}\n")
 
 

@@ -3,6 +3,7 @@
     python benchmarks/publish.py
 
 A table goes where <!-- NAME:begin --> and <!-- NAME:end --> stand; benchmarks leave theirs in runs/benchmarks/NAME.md.
+There each kind of processor has a table of its own: a new one takes the place of one from the same kind, or comes first.
 """
 
 from __future__ import annotations
@@ -16,7 +17,22 @@ PAGES = (
     Path("README.md"),
     *(Path("docs") / f"{name}.md" for name in ("speed", "objectives", "evaluation", "samplers", "corruptions")),
 )
-MARKED = re.compile(r"(<!-- (?P<name>[\w-]+):begin -->\n).*?(<!-- (?P=name):end -->)", re.DOTALL)
+PROCESSOR = re.compile(r"\((?P<name>[^,(]*(?:\([^)]*\)[^,(]*)*), \d+ threads, ")
+"""In a table's first line."""
+MARKED = re.compile(r"(<!-- (?P<name>[\w-]+):begin -->\n)(?P<old>.*?)(<!-- (?P=name):end -->)", re.DOTALL)
+
+
+def tables(text: str) -> list[str]:
+    """The tables between two markers, each with its title."""
+    return [part for part in re.split(r"^(?=\*)", text, flags=re.MULTILINE) if part.strip()]
+
+
+def processor_of(table: str) -> str:
+    """What a table was measured on, by its title."""
+    found = PROCESSOR.search(table.split("\n", 1)[0])
+    if found is None:
+        raise ValueError(f"a table without a processor: {table[:80]!r}")
+    return found["name"]
 
 
 def filled(page: str) -> str:
@@ -27,7 +43,9 @@ def filled(page: str) -> str:
         if not file.is_file():
             return found[0]
         print(f"{found['name']}: from {file}")
-        return found[1] + file.read_text() + found[3]
+        new = file.read_text()
+        others = [old for old in tables(found["old"]) if processor_of(old) != processor_of(new)]
+        return found[1] + "\n".join([new, *others]) + found[4]
 
     return MARKED.sub(table, page)
 
