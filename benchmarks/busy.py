@@ -2,8 +2,8 @@
 
     python benchmarks/busy.py [--preset digits] [--seconds 20] [--busy 0 1 2]
 
-Each is a process of its own, for a while, in turns; the work beside it is that of so many processes that never rest. Also
-what the trial before training says to expect, against what comes.
+Each is a process of its own, for a while, in turns; the work beside it is that of so many processes that never rest.
+Also what the trial before training says to expect, against what comes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/publish.py
 
 A table goes where <!-- NAME:begin --> and <!-- NAME:end --> stand; benchmarks leave theirs in runs/benchmarks/NAME.md.
-There each kind of processor has a table of its own: a new one takes the place of one from the same kind, or comes first.
+There each kind of processor has a table of its own: a new one takes the place of its own kind's, or comes first.
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from ways import pictures, times
 
 from ebbtide.degradations import Animorph, Fade
 from ebbtide.errors import EbbtideError
 from parts import noise, seeded
+from ways import pictures, times
 
 BANK = pictures(7, 3, 6, 5, seed=4)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from ways import pictures, times
 
 from ebbtide.degradations import GaussianBlur, RepeatedBlur
 from ebbtide.errors import EbbtideError
 from parts import noise
+from ways import pictures, times
 
 
 @pytest.mark.parametrize(("std", "tolerance"), [(2.0, 1e-7), (3.5, 1e-9), (9.0, 1e-9)])

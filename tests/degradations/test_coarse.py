@@ -7,12 +7,12 @@ import pytest
 import scipy.fft
 import torch
 from PIL import Image
-from ways import pictures, times
 
 from ebbtide.degradations import Jpeg, Posterise
 from ebbtide.degradations.coarse import _blocks, _joined, _tables, _waves
 from ebbtide.errors import EbbtideError
 from parts import noise
+from ways import pictures, times
 
 FINEST_QUALITY = 99
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from ways import pictures, times
 
 from ebbtide.degradations import Composed, Custom, Fade, GaussianBlur, GrowingMask, MotionBlur, Snow
 from ebbtide.errors import EbbtideError
 from ebbtide.randomness import normal
 from parts import noise, seeded
+from ways import pictures, times
 
 
 def half_dark(x0, t):

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from ways import AFFINE, CONTINUOUS, LINEAR, NAMES, RANDOM, ROUNDED, pictures, taken, times, way, worn
 
 from ebbtide.degradations import Animorph, Degradation, Fade, GaussianBlur, MotionBlur, RepeatedBlur
 from ebbtide.degradations.degradation import closed, opened, painted
 from ebbtide.errors import EbbtideError
 from ebbtide.randomness import SampleGenerators
 from parts import noise, seeded
+from ways import AFFINE, CONTINUOUS, LINEAR, NAMES, RANDOM, ROUNDED, pictures, taken, times, way, worn
 
 SHAPES = [(3, 1, 7, 5), (3, 3, 7, 5), (2, 2, 5, 7), (2, 1, 28, 28), (2, 3, 32, 32), (1, 1, 1, 1)]
 

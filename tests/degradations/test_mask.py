@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from ways import pictures, times
 
 from ebbtide.degradations import GrowingMask
 from ebbtide.errors import EbbtideError
 from parts import noise, seeded
+from ways import pictures, times
 
 CENTRES = torch.tensor([[0.5, 0.5], [0.0, 0.0], [0.99, 0.01], [0.3, 0.8]], dtype=torch.float64)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from ways import pictures, times
 
 from ebbtide.degradations import MotionBlur
 from ebbtide.degradations.motion import line_kernel
 from ebbtide.errors import EbbtideError
 from parts import noise, seeded
+from ways import pictures, times
 
 
 def middle(kernel: torch.Tensor) -> np.ndarray:

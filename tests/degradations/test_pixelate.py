@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
-from ways import times
 
 from ebbtide.degradations import Pixelate
 from ebbtide.degradations.pixelate import cells
 from parts import noise
+from ways import times
 
 
 def time_of(side: int, cells: int) -> float:

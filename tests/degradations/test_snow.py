@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from ways import pictures, times
 
 from ebbtide.degradations import Snow
 from ebbtide.errors import EbbtideError
 from parts import seeded
+from ways import pictures, times
 
 SIDES = [28, 32, 96]
 
