@@ -7,7 +7,7 @@ import pytest
 
 from ebbtide import files
 from ebbtide.errors import EbbtideError
-from ebbtide.files import clear_disk_errors, write_atomically
+from ebbtide.files import LIST, clear_disk_errors, own_files, remove_own, start_list, write_atomically
 
 
 def failing(number):
@@ -78,3 +78,54 @@ def test_other_errors_pass_unchanged(tmp_path):
         raise EbbtideError("as it was")
     with pytest.raises(EbbtideError, match="full"), clear_disk_errors(tmp_path):
         raise RuntimeError("I/O error: No space left on device")
+
+
+def test_what_is_listed_is_ours_as_long_as_it_is_as_we_wrote_it(tmp_path):
+    (tmp_path / "before.png").write_bytes(b"theirs")
+    start_list(tmp_path)
+    for name in ("kept.png", "changed.png", "gone.png"):
+        write_atomically(tmp_path / name, name)
+    write_atomically(tmp_path / "kept.png", "again")
+    (tmp_path / "changed.png").write_text("otherwise")
+    (tmp_path / "gone.png").unlink()
+    (tmp_path / "after.png").write_bytes(b"theirs")
+    assert own_files(tmp_path) == {"kept.png"}
+    for name in ("before.png", "changed.png", "after.png"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(EbbtideError, match="is no file that ebbtide wrote"):
+            write_atomically(tmp_path / name, "ours")
+        assert (tmp_path / name).read_bytes() == before
+    remove_own(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["after.png", "before.png", "changed.png"]
+
+
+def test_killed_between_line_and_file_or_within_a_line_all_of_ours_is_known(tmp_path, monkeypatch):
+    """The line comes first: whatever is there as a file of ours has one."""
+    start_list(tmp_path)
+    write_atomically(tmp_path / "first.png", b"1")
+
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(tmp_path / "second.png", b"2")
+    assert own_files(tmp_path) == {"first.png"}
+    write_atomically(tmp_path / "second.png", b"2")
+    (tmp_path / LIST).write_bytes((tmp_path / LIST).read_bytes() + b"0123456789abcdef")
+    write_atomically(tmp_path / "third.png", b"3")
+    assert own_files(tmp_path) == {"first.png", "second.png", "third.png"}
+
+
+def test_a_list_that_was_made_up_reaches_no_other_folder(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    start_list(out)
+    write_atomically(out / "mine.png", b"1")
+    (tmp_path / "mine.png").write_bytes(b"1")
+    line = (out / LIST).read_text()
+    (out / LIST).write_text(line.replace("mine.png", "../mine.png") + "\nno line\n\n\xff\n", errors="replace")
+    remove_own(out)
+    assert (tmp_path / "mine.png").is_file()
+    assert (out / "mine.png").is_file()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebbtide.files import LIST
 from ebbtide.recipes.corruptions import CORRUPTIONS
 from trials import call, everything_in, pictures, refusal
 
@@ -25,7 +26,7 @@ def test_ones_own_pictures_in_colour_and_a_film(tmp_path):
     folder = pictures(tmp_path / "mine", 3, colour=True, size=12)
     outcome = call("corrupt", folder, "--corruption", "pixelate", "--size", 12, "--gif", "--out", tmp_path / "out")
     assert outcome.code == 0, outcome
-    assert set(everything_in(tmp_path / "out")) == {"strip.png", "film.gif"}
+    assert set(everything_in(tmp_path / "out")) == {LIST, "strip.png", "film.gif"}
 
 
 def test_a_seed_is_repeated_to_the_bit(tmp_path):
@@ -65,3 +66,16 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
 def test_a_milliard_steps_are_no_more_work_than_those_that_change_something(tmp_path):
     given = ("--corruption", "naive", "--corruption-steps", 10**9, "--levels", 2)
     assert call("corrupt", "digits", *given, "--out", tmp_path / "out").code == 0
+
+
+def test_the_next_free_name_is_taken_and_nothing_of_ones_own_is_overwritten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "strip.png").write_bytes(b"mine")
+    line = refusal("corrupt", "digits", "--levels", 2, "--out", "mine", "--overwrite")
+    assert "strip.png is no file that ebbtide wrote there" in line
+    assert everything_in(tmp_path) == {"mine/strip.png": b"mine"}
+    for _ in range(2):
+        assert call("corrupt", "digits", "--levels", 2).code == 0
+    assert call("corrupt", "digits", "--levels", 2, "--overwrite").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corrupted-blur", "corrupted-blur-2", "mine"]

@@ -227,3 +227,13 @@ def test_a_mask_that_is_no_picture_is_refused(tmp_path):
     (tmp_path / "mask.png").write_text("no")
     assert "cannot be read" in refusal("restore", grey_run(), "--examples", 1, "--mask", tmp_path / "mask.png")
     assert "no mask" in refusal("restore", grey_run(), "--examples", 1, "--mask", tmp_path / "none.png")
+
+
+def test_a_picture_is_never_written_over_unless_that_is_asked_for(tmp_path):
+    """Least of all the one that is to be restored."""
+    photo = pictures(tmp_path / "mine", 1, colour=False) / "0.png"
+    before = everything_in(tmp_path)
+    assert f"--out {photo} exists" in refusal("restore", grey_run(), photo, "--out", photo)
+    assert everything_in(tmp_path) == before
+    assert call("restore", grey_run(), photo, "--out", photo, "--overwrite").code == 0
+    assert everything_in(tmp_path) != before

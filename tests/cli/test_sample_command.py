@@ -5,6 +5,7 @@ import json
 import shutil
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ebbtide.cli import sample as command
 from ebbtide.evaluation import pictures as pictures_module
+from ebbtide.files import LIST
 from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, small, trained
 
 
@@ -35,7 +37,7 @@ def test_the_pictures_are_numbered_and_the_npz_holds_them_all(tmp_path, run):
     assert images.shape == ((12, 8, 8) if run is grey_run else (12, 8, 8, 3))
     assert labels == ([*range(10), 0, 1] if run is grey_run else None)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [*(f"{number:05d}.png" for number in range(12)), "grid.png"]
+    assert names == [LIST, *(f"{number:05d}.png" for number in range(12)), "grid.png"]
     assert np.array_equal(np.stack(images_in(tmp_path / "out")), images)
 
 
@@ -130,7 +132,7 @@ def test_pictures_are_written_as_they_come_and_ctrl_c_leaves_them_whole(tmp_path
     assert outcome.code == 130
     assert "stopped: 6 of 12" in outcome.out
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    assert names == {*(f"{number:05d}.png" for number in range(6)), "grid.png"}
+    assert names == {LIST, *(f"{number:05d}.png" for number in range(6)), "grid.png"}
 
 
 def test_the_grid_shows_the_first_hundred_and_says_so(tmp_path):
@@ -157,7 +159,7 @@ def test_points_can_be_drawn_when_their_data_is_gone(tmp_path):
     (tmp_path / "points.npy").unlink()
     outcome = sample(tmp_path / "run", tmp_path / "out", "-n", 5)
     assert "no figure" in outcome.out
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["points.npz"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST, "points.npz"]
 
 
 def test_it_goes_beside_the_run_unless_told_otherwise(tmp_path):
@@ -174,6 +176,48 @@ def test_what_was_written_before_is_overwritten_only_on_demand(tmp_path):
     assert everything_in(tmp_path) == before
     sample(grey_run(), tmp_path / "out", "-n", 2, "--seed", 9, "--overwrite")
     assert everything_in(tmp_path) != before
+
+
+def test_the_next_free_name_is_taken_each_time(tmp_path):
+    run = shutil.copytree(point_run(), tmp_path / "run")
+    for _ in range(3):
+        assert call("sample", run, "-n", 2, "--steps", 2).code == 0
+    assert sorted(path.name for path in run.glob("samples-*")) == ["samples-0", "samples-0-2", "samples-0-3"]
+    assert all((path / "points.npz").is_file() for path in run.glob("samples-*"))
+
+
+def test_ones_own_pictures_are_never_overwritten_or_deleted(tmp_path):
+    """Ten numbered pictures of the user's; one of them put into a folder of ours; one of ours that was changed."""
+    theirs, ours = pictures(tmp_path / "theirs", 10, colour=False), tmp_path / "ours"
+    for path in theirs.iterdir():
+        path.rename(theirs / f"{int(path.stem):05d}.png")
+    sample(grey_run(), ours, "-n", 4)
+    changed = Path(shutil.copytree(ours, tmp_path / "changed"))
+    (changed / "00003.png").write_bytes(b"drawn over")
+    shutil.copy(theirs / "00005.png", ours)
+    before = everything_in(tmp_path)
+    for folder, name in ((theirs, "00000.png"), (ours, "00005.png"), (changed, "00003.png")):
+        line = refusal("sample", grey_run(), "--out", folder, "-n", 3, "--steps", 2, "--overwrite")
+        assert f"{folder / name} is no file that ebbtide wrote there" in line
+    assert everything_in(tmp_path) == before
+
+
+def test_what_is_overwritten_is_ours_and_all_of_it_goes(tmp_path):
+    out = tmp_path / "out"
+    sample(grey_run(), out, "-n", 9)
+    (out / "holiday.png").write_bytes(b"mine")
+    sample(grey_run(), out, "-n", 2, "--overwrite")
+    assert sorted(path.name for path in out.iterdir()) == [LIST, "00000.png", "00001.png", "grid.png", "holiday.png"]
+    assert (out / "holiday.png").read_bytes() == b"mine"
+
+
+def test_a_file_is_overwritten_only_on_demand(tmp_path):
+    npz = tmp_path / "all.npz"
+    npz.write_bytes(b"mine")
+    assert f"--npz {npz} exists" in refusal("sample", point_run(), "-n", 2, "--out", tmp_path / "out", "--npz", npz)
+    assert everything_in(tmp_path) == {"all.npz": b"mine"}
+    sample(point_run(), tmp_path / "out", "-n", 2, "--npz", npz, "--overwrite")
+    assert npz.read_bytes() != b"mine"
 
 
 REFUSED = {

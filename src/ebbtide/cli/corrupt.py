@@ -10,13 +10,13 @@ from typing import Literal
 import torch
 import tyro
 
-from ebbtide.cli.options import new_folder, parse, screen, wrote
+from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.cli.results import results_folder
 from ebbtide.corruptions import Corruption
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.errors import require
 from ebbtide.evaluation.pictures import film_strip, picture_grid, save_gif, save_png
-from ebbtide.files import clear_disk_errors
 from ebbtide.randomness import SampleGenerators
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.corruptions import GAUSSIAN, build_corruption, check_corruption, corruptions_in_words
@@ -36,7 +36,7 @@ class CorruptOptions:
     corruption: str = "blur"
     """By name (the list is above); degradations can be joined: blur+snow."""
     out: Path | None = None
-    """The folder to write to; None: corrupted-NAME."""
+    """The folder to write to; None: corrupted-NAME, or with -2, -3, ... behind it the next that is free."""
     examples: int = 6
     """How many pictures."""
     levels: int = 6
@@ -50,7 +50,7 @@ class CorruptOptions:
     gif: bool = False
     """Also a film."""
     overwrite: bool = False
-    """Write into a folder that is not empty."""
+    """Write into a folder that is not empty: what ebbtide wrote there is replaced, other files are left alone."""
     corruption_steps: int = 100
     """naive: T."""
     share: float = 0.05
@@ -74,8 +74,8 @@ def corrupt(arguments: Sequence[str]) -> int:
     strip = Strip.of(data, chosen, options.examples, options.seed)
     times = torch.linspace(0, 1, options.levels, dtype=torch.float64)
     frames = [strip.at(float(t)) for t in times]
-    out = options.out or Path(f"corrupted-{options.corruption}")
-    with new_folder(out, options.overwrite), clear_disk_errors(out):
+    usual = Path(f"corrupted-{options.corruption}")
+    with results_folder(options.out, usual, names=r"strip\.png|film\.gif", overwrite=options.overwrite) as out:
         captions = [f"t={float(t):.2g}" for t in times]
         wrote(save_png(film_strip(frames, captions), out / "strip.png"), "film strip")
         if options.gif:

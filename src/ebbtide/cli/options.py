@@ -6,8 +6,7 @@ import contextlib
 import dataclasses
 import io
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -83,28 +82,6 @@ def parse(
 def wrote(path: Path, what: str) -> None:
     """Say where something was written."""
     screen.print(styled(("wrote", "green"), f" {what}: {path}"))
-
-
-def check_file(path: Path | None, option: str) -> None:
-    """That a file can have this name: known before the work, not after it."""
-    require(path is None or not path.is_dir(), f"{option} {path} is a folder: expected the name of a file")
-
-
-@contextlib.contextmanager
-def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder for results: new or empty, unless it may be overwritten; removed again if nothing came of it."""
-    existed = path.exists()
-    require(not existed or path.is_dir(), f"{path} is a file: choose another --out")
-    full = existed and any(path.iterdir())
-    require(overwrite or not full, f"{path} is not empty: choose another --out, or add --overwrite")
-    try:
-        for old in path.glob("[0-9]" * 5 + ".png") if full else ():
-            old.unlink()  # of fewer pictures than before, the last ones would be left over
-        yield path
-    except BaseException:
-        if not existed and path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        raise
 
 
 def given(options: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from rich.table import Table
 from torch import Tensor
 
 from ebbtide.cli.features import features_of
-from ebbtide.cli.options import check_file, given, parse, screen, wrote
+from ebbtide.cli.options import given, parse, screen, wrote
 from ebbtide.cli.reading import read_mask, read_picture
+from ebbtide.cli.results import check_file
 from ebbtide.conditions import NO_LABEL
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.data import Dataset
@@ -76,6 +77,8 @@ class RestoreOptions:
     """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
     out: Path | None = None
     """The picture to write; None: RUN/pictures/restored.png."""
+    overwrite: bool = False
+    """Write over --out if it exists."""
 
 
 def restore(arguments: Sequence[str]) -> int:
@@ -115,7 +118,7 @@ def _asked(run: Run, options: RestoreOptions) -> Run:
     require(level is None or 0 < level <= 1, f"--level {level} came, expected more than 0 and at most 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
     labels_for(run, 1, options.label)  # an unknown one is refused here
-    check_file(options.out, "--out")
+    check_file(options.out, "--out", options.overwrite)
     usual = {} if options.mask is None else {"sampler": "pc"}
     return drawn_by(run, **(usual | given(options, ("sampler", "steps"))))
 

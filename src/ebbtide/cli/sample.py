@@ -15,11 +15,12 @@ import tyro
 from rich.progress import track
 from torch import Tensor
 
-from ebbtide.cli.options import check_file, given, new_folder, parse, screen, styled, wrote
+from ebbtide.cli.options import given, parse, screen, styled, wrote
+from ebbtide.cli.results import check_file, results_folder
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.npz import new_npz
 from ebbtide.evaluation.pictures import save_gif, save_numbered, save_png
-from ebbtide.files import clear_disk_errors, write_atomically
+from ebbtide.files import write_atomically
 from ebbtide.recipes import showing
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
@@ -29,6 +30,8 @@ from ebbtide.recipes.samplers import SAMPLERS
 from ebbtide.training.machine import device_of
 
 FILMED = 36
+WRITTEN = r"\d{5,}\.png|grid\.png|film\.(png|gif)|points\.(npz|png)"
+"""Names of the files that it may write."""
 SHOWN = 100
 """The grid shows so many: of a thousand it would be a ribbon."""
 
@@ -62,7 +65,7 @@ class SampleOptions:
     device: str = "auto"
     """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
     out: Path | None = None
-    """Where to; None: RUN/samples-SEED."""
+    """Where to; None: RUN/samples-SEED, or with -2, -3, ... behind it the next that is free."""
     npz: Path | None = None
     """Also write `images` (uint8, N x H x W or N x H x W x C) and `labels` to this file."""
     gif: bool = False
@@ -70,7 +73,8 @@ class SampleOptions:
     film: bool = False
     """Also a strip of moments on the way from noise to image."""
     overwrite: bool = False
-    """Write into a folder that is not empty."""
+    """Write into a folder that is not empty: what ebbtide wrote there is replaced, other files are left alone. Also
+    replaces the file of --npz."""
 
 
 def sample(arguments: Sequence[str]) -> int:
@@ -89,7 +93,7 @@ def sample(arguments: Sequence[str]) -> int:
         options.eta is None or run.recipe.sampling.sampler in with_eta,
         f"--eta {options.eta} came with --sampler {options.sampler}, but only {', '.join(with_eta)} have an eta",
     )
-    check_file(options.npz, "--npz")
+    check_file(options.npz, "--npz", options.overwrite)
     moving = options.gif or options.film
     require(run.data.is_image or not moving, "--gif and --film came for a run on points: they are for images")
     device = device_of(options.device)
@@ -97,8 +101,8 @@ def sample(arguments: Sequence[str]) -> int:
     labels = labels_for(run, options.n, options.label)
     drawings = draw(run, denoiser, options.n, seed=options.seed, labels=labels, batch=options.batch, device=device)
     first = next(drawings)  # wrong steps for the schedule show here, before anything is written
-    out = options.out or run.path / f"samples-{options.seed}"
-    with new_folder(out, options.overwrite), clear_disk_errors(out):
+    usual = run.path / f"samples-{options.seed}"
+    with results_folder(options.out, usual, names=WRITTEN, overwrite=options.overwrite) as out:
         return _write(run, _tracked(itertools.chain([first], drawings), run, options), labels, options, out)
 
 
