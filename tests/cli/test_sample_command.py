@@ -14,6 +14,7 @@ from PIL import Image
 from ebbtide.cli import sample as command
 from ebbtide.evaluation import pictures as pictures_module
 from ebbtide.files import LIST
+from ebbtide.recipes.run import drawn_by, open_run
 from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, small, trained
 
 
@@ -67,6 +68,23 @@ def test_ancestral_sampling_is_ddim_with_eta_1(tmp_path):
     for name, way in (("one", ["--eta", 1]), ("other", ["--sampler", "ancestral"])):
         sample(grey_run(), tmp_path / name, "-n", 4, *way)
     assert np.array_equal(images_in(tmp_path / "one"), images_in(tmp_path / "other"))
+
+
+def test_eta_goes_to_the_runs_own_sampler_where_it_has_one_and_else_it_is_said_who_draws(tmp_path):
+    run = open_run(grey_run())
+    noisy = replace(drawn_by(run, sampler="sde-dpm2m"), path=tmp_path / "noisy")
+    noisy.write()
+    shutil.copytree(run.checkpoints, noisy.checkpoints)
+    for name, path, way in (
+        ("own", noisy.path, ["--eta", 0.3]),
+        ("named", grey_run(), ["--sampler", "sde-dpm2m", "--eta", 0.3]),
+        ("ddim", grey_run(), ["--eta", 0.3]),
+    ):
+        outcome = call("sample", path, "-n", 2, "--out", tmp_path / name, *way)
+        assert ("dpm2m has no eta: drawn by ddim" in outcome.out) == (name == "ddim")
+    own, named, ddim = (np.stack(images_in(tmp_path / name)) for name in ("own", "named", "ddim"))
+    assert np.array_equal(own, named)
+    assert not np.array_equal(own, ddim)
 
 
 @pytest.mark.parametrize(("label", "expected"), [("7", [7] * 4), ("none", [-1] * 4)])
@@ -226,7 +244,10 @@ REFUSED = {
     "no steps": (["--steps", 0], "--steps 0"),
     "an eta above 1": (["--eta", 2], "eta=2"),
     "an eta below 0": (["--eta", -0.5], "eta=-0.5"),
-    "an eta for ancestral sampling": (["--eta", 0.5, "--sampler", "ancestral"], "--eta"),
+    "an eta for ancestral sampling": (
+        ["--eta", 0.5, "--sampler", "ancestral"],
+        "eta=0.5 came with",
+    ),
     "no batch": (["--batch", 0], "--batch 0"),
     "a negative seed": (["--seed", -1], "--seed -1"),
     "an unknown label": (["--label", "seven"], "'seven'"),

@@ -106,7 +106,7 @@ REFUSED = {
     "a dropout of all": (["swiss-roll", "--network.dropout", 1], "network.dropout=1"),
     "more sampling steps than a table has": (
         ["digits", "--schedule.name", "linear", "--schedule.steps", 20, "--sampling.steps", 50],
-        "sampling.steps=50",
+        "50 sampling steps came",
     ),
     "an image network for points": (["moons", "--network.name", "unet"], "unet and hourglass want images"),
     "betas for another schedule": (["moons", "--schedule.betas", 0.1, 0.2], "only 'list' takes them"),

@@ -101,7 +101,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     )
     # what cannot be is refused before the work: no checkpoint, steps that the schedule does not have, other labels
     denoiser = run.denoiser(settings.device, settings.weights)
-    check_drawing(run.recipe, denoiser.corruption)
+    check_drawing(run)
     noise = isinstance(denoiser.corruption, GaussianCorruption)
     started = time.perf_counter()
     both = sides(run, settings)

@@ -18,12 +18,13 @@ from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.race import race_figure
 from ebbtide.files import write_atomically
 from ebbtide.json_files import write_json
+from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, Sketch, sides
 from ebbtide.recipes.features import FeaturesName
 from ebbtide.recipes.race import Lap, RaceSettings, asked_for, laps
 from ebbtide.recipes.recipe import SamplerName
-from ebbtide.recipes.run import Run, Weights, open_run
-from ebbtide.recipes.samplers import SAMPLERS, check_sampler
+from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.recipes.samplers import SAMPLERS
 from ebbtide.training.machine import device_of
 
 
@@ -89,9 +90,9 @@ def race(arguments: Sequence[str]) -> int:
         f"--evaluations {options.evaluations} came, expected numbers of at least 1",
     )
     run = open_run(options.run)
-    objective = run.gaussian_objective()  # a run on anything else is refused here
+    run.gaussian_objective()  # a run on anything else is refused here
     for name in options.samplers:
-        check_sampler(name, run.recipe.objective.predicts, objective.corruption)
+        check_drawing(drawn_by(run, sampler=name))
     device = device_of(options.device)
     denoiser = run.denoiser(device, options.weights)
     both = sides(run, EvaluateSettings(source=options.data))

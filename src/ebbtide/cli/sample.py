@@ -23,7 +23,7 @@ from ebbtide.evaluation.pictures import save_gif, save_numbered, save_png
 from ebbtide.files import write_atomically
 from ebbtide.recipes import showing
 from ebbtide.recipes.build import build_data
-from ebbtide.recipes.draw import BATCH, Drawing, draw, labels_for
+from ebbtide.recipes.draw import BATCH, Drawing, check_drawing, draw, labels_for
 from ebbtide.recipes.recipe import GridName, SamplerName
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 from ebbtide.recipes.samplers import SAMPLERS
@@ -46,7 +46,8 @@ class SampleOptions:
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
     """How many."""
     sampler: SamplerName | None = None
-    """`ebbtide samplers` says what they are. None: as the run's recipe says, or ddim if --eta is given."""
+    """`ebbtide samplers` says what they are. None: as the run's recipe says, or ddim if --eta is given
+    and that one has none."""
     steps: int | None = None
     """Steps a sample; None: as the run's recipe says."""
     grid: GridName | None = None
@@ -81,18 +82,16 @@ def sample(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parse(SampleOptions, "sample", arguments)
     run = open_run(options.run)
-    if options.eta is not None and options.sampler is None:
+    own = run.recipe.sampling.sampler
+    if options.eta is not None and options.sampler is None and SAMPLERS[own].eta is None:
+        screen.print(f"[yellow]note[/] the run's own sampler {own} has no eta: drawn by ddim")
         options = replace(options, sampler="ddim")
     run = drawn_by(run, **given(options, ("sampler", "steps", "grid", "eta")))
     require(options.n >= 1, f"-n {options.n} came, expected at least 1")
     require(options.steps is None or options.steps >= 1, f"--steps {options.steps} came, expected at least 1")
     require(options.batch >= 1, f"--batch {options.batch} came, expected at least 1")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
-    with_eta = [name for name, about in SAMPLERS.items() if about.eta is not None]
-    require(
-        options.eta is None or run.recipe.sampling.sampler in with_eta,
-        f"--eta {options.eta} came with --sampler {options.sampler}, but only {', '.join(with_eta)} have an eta",
-    )
+    check_drawing(run)
     check_file(options.npz, "--npz", options.overwrite)
     moving = options.gif or options.film
     require(run.data.is_image or not moving, "--gif and --film came for a run on points: they are for images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 from typing import Any
 
@@ -13,14 +14,13 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from ebbtide.conditions import NO_LABEL, Condition
-from ebbtide.corruptions import ColdCorruption, Corruption, GaussianCorruption
+from ebbtide.corruptions import ColdCorruption, GaussianCorruption
 from ebbtide.data import Dataset
 from ebbtide.errors import EbbtideError, near_misses, require
-from ebbtide.randomness import SampleGenerators
-from ebbtide.recipes.build import build_grid, plain_grid
-from ebbtide.recipes.recipe import Recipe
+from ebbtide.randomness import SampleGenerators, generator_of
+from ebbtide.recipes.build import build_grid, outputs_of, plain_grid
 from ebbtide.recipes.run import Run
-from ebbtide.recipes.samplers import build_sampler, check_sampler, order_of
+from ebbtide.recipes.samplers import build_sampler, check_sampling, order_of
 from ebbtide.samplers import Renoise, SampleStep, generate, restore, sample, settled
 from ebbtide.samplers.local_error import error_density
 from ebbtide.times import nearest
@@ -90,7 +90,7 @@ def draw(
     require(count >= 1, f"{count} samples came, expected at least 1")
     require(batch >= 1, f"batches of {batch} came, expected at least 1")
     sampling = run.recipe.sampling
-    check_sampler(sampling.sampler, run.recipe.objective.predicts, denoiser.corruption)
+    check_sampling(run.recipe, denoiser.corruption, run.data.is_image)
     sampler = build_sampler(sampling)
     grid = grid_for(run, denoiser, device=device) if grid is None else grid
     for first in range(0, count, batch):
@@ -136,14 +136,20 @@ def density_for(run: Run, denoiser: Any, *, device: torch.device | str = "cpu") 
     )
 
 
-def check_drawing(recipe: Recipe, corruption: Corruption) -> None:
-    """That the recipe's sampler fits, and its steps are to be had; an EbbtideError says what is not."""
-    sampling = recipe.sampling
-    check_sampler(sampling.sampler, recipe.objective.predicts, corruption)
-    if isinstance(corruption, GaussianCorruption):
-        build_grid(sampling, corruption.schedule)
-    else:
-        plain_grid(sampling, corruption)
+def check_drawing(run: Run) -> None:
+    """That the run can be drawn from as its recipe says, known without any weights; raises EbbtideError if it cannot.
+
+    It is tried: a network that always answers zero takes the place of the run's own for the first two steps. So
+    whatever the sampler, its grid, the kind of prediction and the schedule ask of one another shows at once.
+    """
+    recipe, outputs = run.recipe, outputs_of(run.recipe.objective)
+    denoiser = run.read(lambda x, t, condition: x.repeat(1, outputs, *[1] * (x.ndim - 2)) * 0)
+    check_sampling(recipe, denoiser.corruption, run.data.is_image)
+    grid = grid_for(run, denoiser)
+    x, generator = torch.zeros(2, *run.data.event_shape), generator_of("tried")
+    tried = sample(settled(denoiser, x.shape, generator), build_sampler(recipe.sampling), grid, x, generator)
+    for _ in islice(tried, 2):
+        pass
 
 
 def draw_all(run: Run, denoiser: Any, count: int, **options: object) -> Float[Tensor, "count *event"]:
@@ -186,7 +192,7 @@ def restore_examples(
     in that nothing but the network's first answer can be had, in one step.
     """
     corruption = denoiser.corruption
-    check_sampler(run.recipe.sampling.sampler, run.recipe.objective.predicts, corruption)
+    check_sampling(run.recipe, corruption, run.data.is_image)
     generator = SampleGenerators.of(seed, range(offset, offset + x.shape[0]))
     sampler = build_sampler(run.recipe.sampling)
     told = None if labels is None else Condition(label=labels).to(device)

@@ -9,7 +9,7 @@ RUN/samples/       grids over training        RUN/pictures/      final grid, fil
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
@@ -135,7 +135,10 @@ class Run:
 
     def wrap(self, network: nn.Module) -> Any:
         """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
-        answer = in_precision(network, self.precision)
+        return self.read(in_precision(network, self.precision))
+
+    def read(self, answer: Callable[..., torch.Tensor]) -> Any:
+        """The same of any answer(xt, t, condition)."""
         objective = self.objective()
         denoiser = objective.denoiser(answer)
         if not isinstance(objective.corruption, GaussianCorruption):

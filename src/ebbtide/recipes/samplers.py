@@ -6,11 +6,11 @@ from typing import Any
 
 from ebbtide.corruptions import ColdCorruption, Corruption, GaussianCorruption
 from ebbtide.errors import require
-from ebbtide.recipes.recipe import SamplerName, SamplingRecipe
+from ebbtide.recipes.recipe import Recipe, SamplerName, SamplingRecipe
 from ebbtide.samplers import SAMPLERS, Sampler, sampler
 from ebbtide.samplers.edm import MOST_CHURN
 
-__all__ = ["SAMPLERS", "build_sampler", "check_sampler", "eta_of"]
+__all__ = ["SAMPLERS", "build_sampler", "check_sampler", "check_sampling", "eta_of", "order_of"]
 
 CHURN = 40.0
 """Noise that EDM's stochastic sampler adds over the whole way (Karras et al. use 0 to 80)."""
@@ -49,6 +49,32 @@ def check_sampler(name: SamplerName, predicts: str, corruption: Corruption) -> N
         name in fits,
         f"the sampler {name} came for {_what(corruption)} with {predicts!r} predicted: expected one of "
         f"{', '.join(fits)}",
+    )
+
+
+def check_sampling(recipe: Recipe, corruption: Corruption, is_image: bool) -> None:
+    """That the recipe's sampler fits, and nothing was chosen that it, or what it draws, would not look at."""
+    chosen = recipe.sampling
+    check_sampler(chosen.sampler, recipe.objective.predicts, corruption)
+    with_eta = [name for name, about in SAMPLERS.items() if about.eta is not None]
+    require(
+        chosen.eta is None or chosen.sampler in with_eta,
+        f"eta={chosen.eta} came with the sampler {chosen.sampler}, but only {', '.join(with_eta)} have an eta: choose "
+        "one of them, or leave eta out",
+    )
+    require(
+        chosen.variance != "learned" or recipe.objective.variance == "learned",
+        "sampling.variance='learned' came for a network with objective.variance='fixed', which learns none: give "
+        "posterior or step, or train with --objective hybrid",
+    )
+    require(
+        chosen.threshold is None or is_image,
+        f"sampling.threshold={chosen.threshold} came for points, which have no range to be held in: leave it out",
+    )
+    require(
+        chosen.clip or isinstance(corruption, GaussianCorruption),
+        "sampling.clip=False came for a corruption without noise, whose estimates are always held within the data's "
+        "range: leave it out",
     )
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from ebbtide.corruptions import ColdCorruption, Corruption
+from ebbtide.corruptions import ColdCorruption
 from ebbtide.data import Dataset
-from ebbtide.errors import require
 from ebbtide.evaluation.records import keep_until
 from ebbtide.files import clear_disk_errors
 from ebbtide.objectives import ReadObjective
@@ -50,12 +49,12 @@ def train(
     with contextlib.ExitStack() as stack:
         said = stack.enter_context(held(out, accelerator)) if resume else []  # before anything of the run is read
         dataset = build_data(recipe.data)
-        facts = DataFacts.of(dataset)
-        objective = objective_of(recipe, facts.event_shape, facts.limits)
-        _check_sampling(recipe, objective.corruption)
+        run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine={})
+        check_drawing(run)
+        objective = objective_of(recipe, run.data.event_shape, run.limits)
         trial = _trial(recipe, dataset, open_run(out) if resume else None, accelerator)
         accelerator = accelerator_of(trial.precision, device)
-        run = Run(path=out, recipe=recipe, data=facts, machine=describe(accelerator))
+        run = replace(run, machine=describe(accelerator))
         network = run.network().to(accelerator.device)
         trainee = build_trainee(recipe.training, network)
         why_not = compiled(network, recipe.training.compile)
@@ -89,16 +88,6 @@ def _trial(recipe: Recipe, dataset: Dataset, before: Run | None, accelerator: Ac
     if short or accelerator.num_processes > 1:
         return Trial(precision=precision_by_hardware(recipe))
     return tried(recipe, dataset, accelerator.device.type)
-
-
-def _check_sampling(recipe: Recipe, corruption: Corruption) -> None:
-    """That the sampler fits, and the corruption has its steps: known before training, not after it."""
-    wanted, available = recipe.sampling.steps, corruption.steps
-    require(
-        available is None or wanted <= available,
-        f"sampling.steps={wanted} came, but the corruption has {available} steps: give --sampling.steps {available}",
-    )
-    check_drawing(recipe, corruption)
 
 
 def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: Trainee, trial: Trial) -> list[Note]:
