@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+from ebbtide.errors import EbbtideError
 from ebbtide.gaussian import Diagonal, Full, Gaussian, Spherical, kl, square_root, standard_normal
 from parts import SIGMAS, covariance, noise, seeded
 
@@ -308,3 +309,16 @@ def test_matrices_refuse_images_and_events_of_different_dimensions_do_not_mix():
 def test_size_counts_the_coordinates_of_one_event():
     assert standard_normal(noise(5, 2, 3, 4), 3).size == np.prod([2, 3, 4])
     assert standard_normal(noise(5, 4)).size == 4
+
+
+@pytest.mark.parametrize(
+    ("use", "named"),
+    [
+        (lambda: Full(torch.tensor([[1.0, 0.5], [0.0, 1.0]])), "off its transpose by up to 0.5"),
+        (lambda: square_root(torch.diag(torch.tensor([1.0, -0.5]))), "variance of -0.5"),
+        (lambda: Gaussian(torch.zeros(2), Full(-torch.eye(2))).log_prob(torch.zeros(2)), "variance of -1"),
+    ],
+)
+def test_matrices_that_are_no_covariance_are_refused(use, named):
+    with pytest.raises(EbbtideError, match=named):
+        use()

@@ -6,6 +6,7 @@ import mpmath
 import pytest
 import torch
 
+from ebbtide.errors import EbbtideError
 from ebbtide.gaussian import Gaussian, Spherical
 from ebbtide.levels import (
     KINDS,
@@ -153,8 +154,27 @@ def test_bridges_grow_noisier_with_eta_and_ddim_adds_none():
 
 @pytest.mark.parametrize("eta", [-0.1, 1.1])
 def test_a_bridge_outside_its_family_is_refused(eta):
-    with pytest.raises(ValueError, match="eta"):
+    with pytest.raises(EbbtideError, match="eta"):
         bridge(X0, EPS, LEVEL, NOISIER, eta)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_steps_to_more_signal_or_from_clean_data_to_clean_data_are_refused(eta):
+    clean = Level(torch.ones(29, dtype=torch.float64), torch.zeros(29, dtype=torch.float64))
+    for s, t in ((NOISIER, LEVEL), (clean, clean)):
+        for step in (
+            lambda s, t: forward_step(X0, s, t),
+            lambda s, t: posterior(X0, X0, s, t),
+            lambda s, t: bridge(X0, EPS, s, t, eta),
+        ):
+            with pytest.raises(EbbtideError, match="expected s < t"):
+                step(s, t)
+
+
+def test_a_step_that_takes_no_time_leaves_x_where_it_is():
+    law = bridge(X0, EPS, LEVEL, LEVEL, 1.0)
+    assert torch.allclose(law.mean, LEVEL.mix(X0, EPS), rtol=1e-14)
+    assert (law.variances == 0).all()
 
 
 def test_a_step_to_clean_data_leaves_nothing_over():

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ebbtide.errors import require
+
 NO_LABEL = -1
 
 
@@ -46,7 +48,9 @@ def concatenate(conditions: Sequence[Condition]) -> Condition:
     for field in fields(Condition):
         values = [getattr(condition, field.name) for condition in conditions]
         given = [value for value in values if value is not None]
-        if given and len(given) != len(values):
-            raise ValueError(f"condition '{field.name}' is given for some batches and not for others")
+        require(
+            not given or len(given) == len(values),
+            f"condition '{field.name}' is given for some batches and not for others",
+        )
         merged[field.name] = torch.cat(given) if given else None
     return Condition(**merged)

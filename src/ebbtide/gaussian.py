@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ebbtide.errors import require
 from ebbtide.randomness import Randomness, normal
 
 
@@ -40,9 +41,12 @@ class Diagonal:
 
 @dataclass(frozen=True)
 class Full:
-    """Any symmetric positive semidefinite matrix, (*batch, d, d)."""
+    """Any symmetric positive semidefinite matrix, (*batch, d, d); others are refused."""
 
     matrix: Float[Tensor, "*batch d d"]
+
+    def __post_init__(self) -> None:
+        check_symmetric(self.matrix)
 
 
 Covariance = Spherical | Diagonal | Full
@@ -61,10 +65,10 @@ class Gaussian:
     event_dims: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.covariance, Full) and self.event_dims != 1:
-            raise ValueError(
-                f"a full covariance is for vectors (event_dims=1), but event_dims={self.event_dims} came: flatten first"
-            )
+        require(
+            self.event_dims == 1 or not isinstance(self.covariance, Full),
+            f"a full covariance is for vectors (event_dims=1), but event_dims={self.event_dims} came: flatten first",
+        )
 
     @property
     def size(self) -> int:
@@ -120,8 +124,10 @@ class Gaussian:
 
     def __add__(self, other: Gaussian) -> Gaussian:
         """The law of x + y for independent x and y: means and covariances add (A3)."""
-        if self.event_dims != other.event_dims:
-            raise ValueError(f"events of {self.event_dims} and {other.event_dims} dimensions do not add")
+        require(
+            self.event_dims == other.event_dims,
+            f"events of {self.event_dims} and {other.event_dims} dimensions do not add",
+        )
         return replace(self, mean=self.mean + other.mean, covariance=_sum(self, other))
 
     def then(self, scale: Tensor | float, covariance: Covariance, shift: Tensor | float = 0.0) -> Gaussian:
@@ -134,7 +140,7 @@ class Gaussian:
         delta = x - self.mean
         match self.covariance:
             case Full(c):
-                values, vectors = torch.linalg.eigh(c)
+                values, vectors = principal(c)
                 white = (vectors.mT @ delta.unsqueeze(-1)).squeeze(-1)
                 terms = white.square() / values + values.log()
                 return -0.5 * (terms.sum(-1) + self.size * math.log(2 * math.pi))
@@ -163,8 +169,7 @@ def kl(q: Gaussian, p: Gaussian) -> Tensor:
     Along directions in which p has no variance the answer is 0 where q agrees with p and infinite where it does not;
     where q has no variance and p has, it is infinite.
     """
-    if q.event_dims != p.event_dims:
-        raise ValueError(f"KL between events of {q.event_dims} and {p.event_dims} dimensions")
+    require(q.event_dims == p.event_dims, f"KL between events of {q.event_dims} and {p.event_dims} dimensions")
     if isinstance(q.covariance, Full) or isinstance(p.covariance, Full):
         return _kl_full(q, p)
     delta = (q.mean - p.mean).square()
@@ -173,8 +178,39 @@ def kl(q: Gaussian, p: Gaussian) -> Tensor:
 
 def square_root(matrix: Float[Tensor, "*batch d d"]) -> Float[Tensor, "*batch d d"]:
     """A square A with A Aᵀ = matrix, by eigendecomposition, so that singular matrices work too (A3)."""
-    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = principal(matrix)
     return vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+
+
+def check_symmetric(matrix: Float[Tensor, "*batch d d"]) -> None:
+    """Raise EbbtideError for a matrix that is not square, not finite, or not symmetric beyond rounding."""
+    square = matrix.ndim >= 2 and matrix.shape[-1] == matrix.shape[-2]
+    require(square, f"a covariance of shape {tuple(matrix.shape)} came, expected a square matrix")
+    if matrix.numel() == 0:
+        return
+    off, largest = float((matrix - matrix.mT).abs().amax()), float(matrix.abs().amax())
+    require(
+        off <= _known(matrix) * largest < math.inf,
+        f"a covariance came that is off its transpose by up to {off:.2g}, with entries up to {largest:.2g}: expected a "
+        "symmetric matrix of finite numbers",
+    )
+
+
+def principal(matrix: Float[Tensor, "*batch d d"]) -> tuple[Float[Tensor, "*batch d"], Float[Tensor, "*batch d d"]]:
+    """Principal variances, rising, and axes of a symmetric matrix; an EbbtideError for one that is no covariance."""
+    values, vectors = torch.linalg.eigh(matrix)
+    if values.numel():
+        least, largest = values[..., 0], values[..., -1].abs()
+        require(
+            bool((least >= -_known(values) * largest).all()),
+            f"a covariance with a variance of {float(least.min()):.3g} along an axis came, expected none below 0",
+        )
+    return values, vectors
+
+
+def _known(like: Tensor) -> float:
+    """How far from exact, in proportion, a matrix may be that was computed in this type, or in float32 before."""
+    return max(1e-6, math.sqrt(torch.finfo(like.dtype).eps))
 
 
 def _kl_one(q: Tensor, p: Tensor, delta: Tensor) -> Tensor:
@@ -188,7 +224,7 @@ def _kl_one(q: Tensor, p: Tensor, delta: Tensor) -> Tensor:
 def _kl_full(q: Gaussian, p: Gaussian) -> Tensor:
     """KL with matrices, in the eigenbasis of p, restricted to the directions in which p varies."""
     cov_q, cov_p = _matrix(q), _matrix(p)
-    values, vectors = torch.linalg.eigh(cov_p)
+    values, vectors = principal(cov_p)
     tiny = _negligible(values)
     alive = values > tiny
     delta = (vectors.mT @ (q.mean - p.mean).unsqueeze(-1)).squeeze(-1).square()
@@ -233,8 +269,10 @@ def _matrix(x: Gaussian) -> Tensor:
 
 
 def _need_vectors(x: Gaussian) -> None:
-    if x.event_dims != 1:
-        raise ValueError(f"matrices act on vectors (event_dims=1), but event_dims={x.event_dims} came: flatten first")
+    require(
+        x.event_dims == 1,
+        f"matrices act on vectors (event_dims=1), but event_dims={x.event_dims} came: flatten first",
+    )
 
 
 def _over_event(value: Tensor, event_dims: int) -> Tensor:

@@ -30,6 +30,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ebbtide.errors import EbbtideError, require
 from ebbtide.gaussian import Gaussian, Spherical
 
 LevelKind = Literal["x0", "eps", "score", "v"]
@@ -104,9 +105,9 @@ class Level:
             case "v":
                 return Pair(-self.sigma, self.alpha)
             case "previous" | "step_noise":
-                raise ValueError(f"{kind!r} is about a step, not one level: ask corruption.pair({kind!r}, t)")
+                raise EbbtideError(f"{kind!r} is about a step, not one level: ask corruption.pair({kind!r}, t)")
             case _:
-                raise ValueError(
+                raise EbbtideError(
                     f"unknown kind of prediction {kind!r}: expected one of {', '.join((*KINDS, *STEP_KINDS))}"
                 )
 
@@ -157,7 +158,7 @@ def step_pair(kind: StepKind, s: Level, t: Level) -> Pair:
         case "step_noise":
             return Pair(torch.zeros_like(t.alpha), share_of_noise_replaced(s, t).sqrt())
         case _:
-            raise ValueError(f"unknown kind of step {kind!r}: expected one of {', '.join(STEP_KINDS)}")
+            raise EbbtideError(f"unknown kind of step {kind!r}: expected one of {', '.join(STEP_KINDS)}")
 
 
 def along(coefficient: Tensor, x: Tensor) -> Tensor:
@@ -187,8 +188,22 @@ def weight_between(level: Level, source: Kind, target: Kind) -> Float64[Tensor, 
 
 
 def share_of_noise_replaced(s: Level, t: Level) -> Float64[Tensor, "*batch"]:
-    """1 - (alpha_t sigma_s / alpha_s sigma_t)² = 1 - exp(λ_t - λ_s): how much of the noise at t came after s."""
-    return -torch.expm1(t.log_snr - s.log_snr)
+    """1 - (alpha_t sigma_s / alpha_s sigma_t)² = 1 - exp(λ_t - λ_s): how much of the noise at t came after s.
+
+    Raises EbbtideError unless s < t: log-SNR falls from s to t, or stays, but for rounding.
+    """
+    rise = t.log_snr - s.log_snr
+    if not bool((rise <= 1e-9).all()):
+        raise EbbtideError(
+            f"a step from log-SNR {_first(s.log_snr, rise)} (s) to {_first(t.log_snr, rise)} (t) came, expected s < t, "
+            "with less signal at t"
+        )
+    return -torch.expm1(rise.clamp(max=0))
+
+
+def _first(log_snr: Tensor, rise: Tensor) -> str:
+    """Of these levels the one where log-SNR rises, or is not a number."""
+    return f"{float(log_snr.expand_as(rise)[~(rise <= 1e-9)][0]):g}"
 
 
 def forward_step(xs: Float[Tensor, "batch *event"], s: Level, t: Level) -> Gaussian:
@@ -218,10 +233,9 @@ def bridge(
 
         xs = alpha_s x0 + sigma_s sqrt(1 - tau) eps + sigma_s sqrt(tau) z,   tau = eta² (1 - exp(λ_t - λ_s))
 
-    eta = 1 is the posterior of Ho et al., eta = 0 is DDIM, deterministic.
+    eta = 1 is the posterior of Ho et al., eta = 0 is DDIM, deterministic, and leads up to s > t as well.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta={eta} came, expected a number from 0 (DDIM) to 1 (ancestral)")
+    require(0 <= eta <= 1, f"eta={eta} came, expected a number from 0 (DDIM) to 1 (ancestral)")
     s, t = s.thin, t.thin
     tau = eta**2 * share_of_noise_replaced(s, t) if eta > 0 else torch.zeros_like(t.sigma)
     mean = torch.addcmul(along(s.alpha, x0) * x0, along(s.sigma * (1 - tau).sqrt(), x0), eps)

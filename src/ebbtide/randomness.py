@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ebbtide.errors import require
+
 
 def seed_of(*parts: int | str) -> int:
     """A 63-bit seed from any path of names and numbers, such as seed_of(7, "train", step).
@@ -78,9 +80,10 @@ def _draw(
     device: torch.device | str,
 ) -> Tensor:
     if isinstance(generator, SampleGenerators):
-        if shape[0] != len(generator):
-            raise ValueError(f"a batch of {shape[0]} needs {shape[0]} generators, but {len(generator)} came")
+        require(
+            shape[0] == len(generator), f"a batch of {shape[0]} needs {shape[0]} generators, but {len(generator)} came"
+        )
         event = list(shape[1:])
         rows = [draw(event, generator=one, dtype=dtype) for one in generator.generators]
-        return torch.stack(rows).to(device)
+        return (torch.stack(rows) if rows else torch.empty(0, *event, dtype=dtype)).to(device)
     return draw(list(shape), generator=generator, dtype=dtype, device=generator.device).to(device)

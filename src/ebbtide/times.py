@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from ebbtide.errors import require
 from ebbtide.schedules import Schedule
 
 
@@ -50,10 +51,9 @@ def time_of(schedule: Schedule, log_snr: Float64[Tensor, "*batch"]) -> Float64[T
 
     The bits of float64, read as integers, are ordered as the numbers from 0 on are. So t is found like a word in a
     dictionary, seven bits at a time (a bisection in 128 parts), to its last digit however small it is. Raises
-    ValueError for a table (see schedules.InterpolatedSchedule).
+    EbbtideError for a table (see schedules.InterpolatedSchedule).
     """
-    if schedule.steps is not None:
-        raise ValueError(f"a table of {schedule.steps} steps came, expected a schedule that knows every t")
+    require(schedule.steps is None, f"a table of {schedule.steps} steps came, expected a schedule that knows every t")
     target = log_snr.double().cpu().unsqueeze(-1)
     last = torch.ones_like(target).view(torch.int64)
     found = torch.zeros_like(last)

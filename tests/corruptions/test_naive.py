@@ -308,7 +308,7 @@ def test_steps_that_hit_nothing_or_more_than_all_are_refused(wrong):
 def test_times_and_pictures_of_another_kind_are_refused(corruption):
     x0 = between(corruption, 2)
     for t in (torch.tensor([0.5, 1.1]), torch.tensor([-0.2, 0.5]), torch.tensor([0.5, torch.nan])):
-        with pytest.raises(EbbtideError, match="expected 0 to 1"):
+        with pytest.raises(EbbtideError, match="expected times from 0"):
             corruption.corrupt(x0, t, seeded(0))
     with pytest.raises(EbbtideError, match="expected at least 1/"):
         corruption.successive(x0, torch.tensor([1.0, 0.0]), seeded(0))

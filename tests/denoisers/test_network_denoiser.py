@@ -79,5 +79,5 @@ def test_a_network_of_twice_the_channels_gives_prediction_and_share(event):
 def test_a_network_without_channels_for_the_variance_is_refused(channels):
     """Half of two channels is one, which would be spread over both without a word."""
     denoiser = VarianceDenoiser(lambda x, t, condition: noise(3, channels), CORRUPTION)
-    with pytest.raises(EbbtideError, match=f"{channels} channels.*needs 4"):
+    with pytest.raises(EbbtideError, match=rf"\(3, {channels}\) came for x of shape \(3, 2\), expected \(3, 4\)"):
         denoiser(noise(3, 2), T)

@@ -6,6 +6,7 @@ from torch.distributions import MultivariateNormal
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianDenoiser, GaussianOracle, MixtureOracle
+from ebbtide.errors import EbbtideError
 from parts import COSINE, SIGMAS, covariance, noise, seeded
 
 CORRUPTION = GaussianCorruption(COSINE)
@@ -230,3 +231,41 @@ def test_points_of_the_size_of_images_keep_apart_in_float32():
     exact = FiniteOracle(points, CORRUPTION)(xt, t).x0
     single = FiniteOracle(points.float(), CORRUPTION)(xt.float(), t).x0
     assert torch.allclose(single.double(), exact, rtol=0, atol=2e-3)
+
+
+def test_points_far_from_the_origin_keep_their_weights_in_float32():
+    """The same numbers in float64 give the same answer, but for the last digits of numbers of this size."""
+    points, t = (100 + POINTS).float(), at(0.4, 6)
+    xt = CORRUPTION.corrupt(points[[0, 1, 2, 3, 0, 1]], t, seeded(3)).xt
+    exact = FiniteOracle(points.double(), CORRUPTION)(xt.double(), t).x0
+    assert torch.allclose(FiniteOracle(points, CORRUPTION)(xt, t).x0.double(), exact, rtol=4 * 2.0**-23, atol=0)
+
+
+def test_without_noise_the_nearest_point_is_what_is_seen():
+    oracle, seen = FiniteOracle(POINTS, CORRUPTION), torch.cat([POINTS, POINTS[:1] + 1e-3])
+    assert torch.allclose(oracle(seen, at(0.0, 5)).x0, POINTS[[0, 1, 2, 3, 0]], rtol=1e-15)
+    assert torch.equal(oracle.covariance(POINTS, at(0.0, 4)), torch.zeros(4, 3, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (
+            lambda: GaussianOracle(MEAN, torch.triu(torch.ones(3, 3).double()), CORRUPTION),
+            "off its transpose by up to 1",
+        ),
+        (lambda: GaussianOracle(MEAN, -torch.eye(3).double(), CORRUPTION), "variance of -1 along an axis"),
+        (lambda: GaussianOracle(MEAN, torch.full((3, 3), torch.nan).double(), CORRUPTION), "finite numbers"),
+        (lambda: MixtureOracle.spherical(10 * WEIGHTS, noise(3, 2), 1.0, CORRUPTION), "sum to 10"),
+        (lambda: MixtureOracle.spherical(WEIGHTS - WEIGHTS[1], noise(3, 2), 1.0, CORRUPTION), "weights from -0.3 on"),
+        (lambda: MixtureOracle(WEIGHTS[:0], ()), "one weight for each"),
+        (lambda: FiniteOracle(POINTS[:0], CORRUPTION), "one or more"),
+        (
+            lambda: FiniteOracle(POINTS, CORRUPTION)(noise(5, 1), at(0.5, 5)),
+            "events of 1 numbers came",
+        ),
+    ],
+)
+def test_what_is_no_law_of_data_is_refused(make, named):
+    with pytest.raises(EbbtideError, match=named):
+        make()

@@ -13,7 +13,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # from the ground up; parts of one floor do not know one another
 FLOORS = [
     {"errors"},
-    {"files", "tensors", "conditions", "randomness", "moments", "threads"},
+    {"files", "tensors", "conditions", "waist", "randomness", "moments", "threads"},
     {"json_files"},
     {"gaussian", "brownian"},
     {"levels"},
@@ -37,7 +37,7 @@ FLOORS = [
 HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor}
 # parts that may know even less than their floor allows
 KNOWS_ONLY = {
-    "networks": {"errors", "conditions"},
+    "networks": {"errors", "conditions", "waist"},
     "data": {"errors", "conditions", "randomness", "files"},
     "degradations": {"errors", "randomness"},
     "evaluation": {"errors", "files", "json_files", "moments"},

@@ -9,6 +9,7 @@ import torch
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, NetworkDenoiser
+from ebbtide.errors import EbbtideError
 from ebbtide.grids import uniform_grid
 from ebbtide.samplers import Ancestral, Ddim, Moved, Sampler, final, generate, sample
 from ebbtide.schedules import CosineSchedule
@@ -111,7 +112,19 @@ def test_generation_begins_at_the_prior():
     assert (values.var() - 1).abs() < SIGMAS * math.sqrt(2 / len(values))
 
 
-def test_a_grid_without_steps_has_no_end():
+@pytest.mark.parametrize(
+    "times",
+    [[], [1.0], [0.2, 0.5, 0.8], [0.8, 0.5, 0.5], [1.5, 0.5, 0.0], [0.5, -0.1], [1.0, math.nan, 0.0], [0.9] * 99],
+)
+def test_times_that_do_not_fall_from_noise_to_data_are_refused_before_anything_is_asked(times):
     oracle = FiniteOracle(POINTS, GaussianCorruption(COSINE))
-    with pytest.raises(ValueError, match="two times"):
-        final(sample(oracle, Ddim(), torch.ones(1, dtype=torch.float64), noise(2, 2), seeded(0)))
+    with pytest.raises(EbbtideError, match="two or more that fall"):
+        sample(oracle, Ddim(), torch.tensor(times, dtype=torch.float64), noise(2, 2), seeded(0))
+
+
+def test_no_samples_are_refused_and_no_steps_have_no_end():
+    oracle = FiniteOracle(POINTS, GaussianCorruption(COSINE))
+    with pytest.raises(EbbtideError, match="one sample or more"):
+        generate(oracle, Ddim(), uniform_grid(COSINE, 2), (2,), [], seed=0)
+    with pytest.raises(EbbtideError, match="no steps"):
+        final(iter(()))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from ebbtide.errors import EbbtideError
 from ebbtide.training.average import RAMP, Average
 
 
@@ -74,3 +75,9 @@ def test_it_drops_nothing_while_the_network_it_follows_does():
     assert torch.equal(average.network(x), average.network(x))
     assert network.training
     assert not torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize("half_life", [-1.0, float("nan"), float("inf")])
+def test_a_half_life_that_is_none_is_refused(half_life):
+    with pytest.raises(EbbtideError, match="half-life of"):
+        Average(network_of(1.0), half_life)

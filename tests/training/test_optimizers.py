@@ -170,3 +170,17 @@ def test_a_saved_state_goes_on_exactly():
     stepped(other, list(second.parameters()), count=3, seed=8)
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lr": -1.0}, {"lr": float("nan")}, {"momentum": 1.0}, {"momentum": -0.1}, {"weight_decay": float("inf")}]
+)
+def test_numbers_that_lead_nowhere_are_refused(wrong):
+    with pytest.raises(EbbtideError, match="came, expected"):
+        Muon([parameter(3, 4)], **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"rate": -1.0}, {"rate": 0.1, "weight_decay": -1.0}, {"rate": 0.1, "narrowest": 0}])
+def test_numbers_that_lead_nowhere_are_refused_for_a_whole_network(wrong):
+    with pytest.raises(EbbtideError, match="came, expected"):
+        muon_for(nn.Linear(2, 2), **wrong)

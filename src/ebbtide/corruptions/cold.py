@@ -19,6 +19,7 @@ from ebbtide.corruptions.start import Start
 from ebbtide.degradations import Degradation
 from ebbtide.errors import EbbtideError, require
 from ebbtide.randomness import Randomness, generator_of
+from ebbtide.waist import check_batch, known_times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +47,8 @@ class ColdCorruption:
         self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], drawn: tuple[Tensor, ...]
     ) -> Float[Tensor, "batch *event"]:
         """D(x0, t) in the data's range; x0 itself where t = 0."""
+        check_batch(x0, t)
+        t = known_times(t)
         span = self.high - self.low
         degraded = self.low + span * self.degradation((x0 - self.low) / span, t, drawn)
         worn = (t > 0).to(x0.device).reshape(-1, *[1] * (x0.ndim - 1))
@@ -59,6 +62,7 @@ class ColdCorruption:
         self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], generator: Randomness
     ) -> Corrupted:
         """D(x0, t)."""
+        check_batch(x0, t)
         drawn = self.degradation.draw(x0.shape, generator) if self.drawn is None else self.drawn
         return Corrupted(self.degrade(x0, t, drawn), None)
 

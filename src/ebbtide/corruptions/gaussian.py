@@ -17,6 +17,7 @@ from ebbtide.gaussian import Gaussian, Spherical, kl, standard_normal
 from ebbtide.levels import STEP_KINDS, Kind, Level, Pair, along, forward_step, posterior, step_pair
 from ebbtide.randomness import Randomness, normal
 from ebbtide.schedules import Schedule
+from ebbtide.waist import check_batch
 
 MOST_REMEMBERED = 4096
 """Levels that are kept."""
@@ -38,7 +39,7 @@ class GaussianCorruption:
 
         One time expanded over a batch, as samplers ask for it again and again, is computed once and remembered.
         """
-        if t.ndim != 1 or t.stride(0) != 0 or len(t) == 0:
+        if not isinstance(t, Tensor) or t.ndim != 1 or t.stride(0) != 0 or len(t) == 0:
             return self.schedule.level(t)
         asked = float(t[0]), len(t)
         if asked not in self._remembered:
@@ -78,6 +79,7 @@ class GaussianCorruption:
         self, x0: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], generator: Randomness
     ) -> Corrupted:
         """Data worn to t in one draw (C2), with its noise."""
+        check_batch(x0, t)
         eps = normal(x0.shape, generator, dtype=x0.dtype, device=x0.device)
         return Corrupted(self.level(t).mix(x0, eps), eps)
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from ebbtide.corruptions.corruption import Corrupted
 from ebbtide.errors import require
 from ebbtide.randomness import Randomness, uniform
+from ebbtide.waist import check_batch, known_times
 
 Place = Literal["pixel", "channel"]
 
@@ -91,8 +92,7 @@ class _Naive(ABC):
 
     def level(self, t: Float[Tensor, "*batch"]) -> Int64[Tensor, "*batch"]:
         """l = round(t T)."""
-        require(bool(((t >= 0) & (t <= 1)).all()), f"times from {t.min():g} to {t.max():g} came, expected 0 to 1")
-        return (t.double() * self._levels).round().long()
+        return (known_times(t) * self._levels).round().long()
 
     def corrupt(
         self, x0: Float[Tensor, "batch channels height width"], t: Float[Tensor, " batch"], generator: Randomness
@@ -104,6 +104,7 @@ class _Naive(ABC):
         self, x0: Float[Tensor, "batch channels height width"], t: Float[Tensor, " batch"], generator: Randomness
     ) -> Worn:
         """z_l at t in one draw, and which places have been hit."""
+        check_batch(x0, t)
         return self._worn(x0, self.level(t), generator)
 
     def step(self, before: Worn, generator: Randomness) -> Worn:
@@ -118,8 +119,9 @@ class _Naive(ABC):
 
         Raises EbbtideError for times nearer to 0 than to 1/T, before which there is no step.
         """
+        check_batch(x0, t)
         level = self.level(t)
-        require(bool((level >= 1).all()), f"a step that ends at t={t.min():g} came, expected at least 1/{self._levels}")
+        require(bool((level >= 1).all()), f"a step that ends at t=0 came, expected at least 1/{self._levels}")
         before = self._worn(x0, level - 1, generator)
         return before.z, self.step(before, generator).z
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ebbtide.denoisers.estimate import GaussianEstimate, VarianceEstimate
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 from ebbtide.gaussian import Covariance, Diagonal, Full, Gaussian, Spherical
 from ebbtide.levels import Level, along, bridge, forward_step, share_of_noise_replaced
 
@@ -55,7 +55,7 @@ def _covariance(estimate: GaussianEstimate, s: Level, t: Level, variance: Varian
             log_ratio = along(ratio, estimate.share) * (1 - estimate.share)
             return Diagonal(along(step.variance, log_ratio) * log_ratio.exp())
         case _:
-            raise ValueError(f"variance={variance!r} came, expected one of {', '.join(VARIANCES)}")
+            raise EbbtideError(f"variance={variance!r} came, expected one of {', '.join(VARIANCES)}")
 
 
 def _step(estimate: GaussianEstimate, s: Level, t: Level) -> Spherical:

@@ -11,8 +11,19 @@ from torch import Tensor
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers.estimate import GaussianEstimate, VarianceEstimate
-from ebbtide.errors import require
 from ebbtide.levels import STEP_KINDS, Kind
+from ebbtide.waist import check_answer, check_batch
+
+
+def answered(
+    network: Callable[..., Tensor], xt: Tensor, t: Tensor, condition: Condition | None, times: int = 1
+) -> Tensor:
+    """What any network says of xt, in xt's type; another shape than xt's (with `times` the channels) is refused."""
+    check_batch(xt, t)
+    answer = network(xt, t.to(device=xt.device, dtype=xt.dtype), condition or Condition())
+    check_answer(answer, xt, times)
+    # A network in lower precision must not drag the conversions (which subtract near-equal numbers) down with it.
+    return answer.to(xt.dtype)
 
 
 @dataclass(frozen=True)
@@ -29,12 +40,7 @@ class NetworkDenoiser:
         t: Float[Tensor, " batch"],
         condition: Condition | None = None,
     ) -> GaussianEstimate:
-        return GaussianEstimate(xt, self.corruption.level(t), self._kind(t), self._answer(xt, t, condition))
-
-    def _answer(self, xt: Tensor, t: Tensor, condition: Condition | None) -> Tensor:
-        time = t.to(device=xt.device, dtype=xt.dtype)
-        # A network in lower precision must not drag the conversions (which subtract near-equal numbers) down with it.
-        return self.network(xt, time, condition or Condition()).to(xt.dtype)
+        return GaussianEstimate(xt, self.corruption.level(t), self._kind(t), answered(self.network, xt, t, condition))
 
     def _kind(self, t: Tensor) -> Kind:
         return self.corruption.pair(self.predicts, t) if self.predicts in STEP_KINDS else self.predicts
@@ -50,11 +56,6 @@ class VarianceDenoiser(NetworkDenoiser):
         t: Float[Tensor, " batch"],
         condition: Condition | None = None,
     ) -> VarianceEstimate:
-        answer, channels = self._answer(xt, t, condition), xt.shape[1]
-        require(
-            answer.shape[1] == 2 * channels,
-            f"a network that answers with {answer.shape[1]} channels came for data of {channels}: a learned variance "
-            f"needs {2 * channels}",
-        )
+        answer = answered(self.network, xt, t, condition, times=2)
         prediction, raw = answer.chunk(2, dim=1)
         return VarianceEstimate(xt, self.corruption.level(t), self._kind(t), prediction, share=(raw + 1) / 2)

@@ -16,14 +16,19 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers.estimate import GaussianDenoiser, GaussianEstimate
-from ebbtide.gaussian import Full, Gaussian, Spherical
+from ebbtide.errors import require
+from ebbtide.gaussian import Full, Gaussian, Spherical, check_symmetric, principal
 from ebbtide.levels import Level, along
+from ebbtide.waist import check_batch
+
+AT_ONCE = 2**22
+"""Differences from points that are held in memory together."""
 
 
 @runtime_checkable
@@ -46,9 +51,16 @@ class GaussianOracle:
     matrix: Float[Tensor, "d d"]
     corruption: GaussianCorruption
 
+    def __post_init__(self) -> None:
+        fits = self.mean.ndim == 1 and self.matrix.shape == 2 * self.mean.shape
+        shapes = f"a mean of shape {tuple(self.mean.shape)} and a covariance of {tuple(self.matrix.shape)}"
+        require(fits, f"{shapes} came, expected (d,) and (d, d)")
+        check_symmetric(self.matrix)
+        _ = self._basis
+
     @cached_property
     def _basis(self) -> tuple[Tensor, Tensor]:
-        values, vectors = torch.linalg.eigh(self.matrix)
+        values, vectors = principal(self.matrix)
         return values.clamp(min=0), vectors
 
     def __call__(
@@ -58,7 +70,7 @@ class GaussianOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        x0 = self._posterior_mean(xt.flatten(1).to(self.mean.dtype), level)
+        x0 = self._posterior_mean(_vectors(xt, t, self.mean), level)
         return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
     def covariance(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch d d"]:
@@ -101,6 +113,19 @@ class MixtureOracle:
     weights: Float[Tensor, " k"]
     components: tuple[GaussianOracle, ...]
 
+    def __post_init__(self) -> None:
+        sizes = {len(component.mean) for component in self.components}
+        require(
+            len(sizes) == 1 and self.weights.shape == (len(self.components),),
+            f"weights of shape {tuple(self.weights.shape)} came with {len(self.components)} components of sizes "
+            f"{sorted(sizes)}, expected one weight for each, and all of one size",
+        )
+        total, least = float(self.weights.double().sum()), float(self.weights.min())
+        require(
+            least >= 0 and abs(total - 1) <= 1e-5,
+            f"weights from {least:g} on came that sum to {total:g}, expected probabilities: divide them by their sum",
+        )
+
     @property
     def corruption(self) -> GaussianCorruption:
         return self.components[0].corruption
@@ -124,7 +149,7 @@ class MixtureOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        share, means = self._posterior(xt.flatten(1).to(self.weights.dtype), level)
+        share, means = self._posterior(_vectors(xt, t, self.components[0].mean), level)
         x0 = (share.unsqueeze(2) * means).sum(0)
         return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
@@ -167,11 +192,17 @@ class MixtureOracle:
 class FiniteOracle:
     """Data drawn evenly from n points: E[x0 | xt] is their mean, weighted by exp(-‖xt - alpha x_i‖² / 2 sigma²).
 
-    This is the denoiser that has learned a training set by heart; sampling with it gives the points back.
+    This is the denoiser that has learned a training set by heart; sampling with it gives the points back. At t = 0 the
+    nearest point has all the weight, as in the limit. The weights are float64, from differences and no expanded
+    squares: they are right wherever the points lie, and however little noise is left.
     """
 
     points: Float[Tensor, "n *event"]
     corruption: GaussianCorruption
+
+    def __post_init__(self) -> None:
+        fits = self.points.ndim >= 1 and len(self.points) >= 1
+        require(fits, f"points of shape {tuple(self.points.shape)} came, expected (n, *event) with one or more")
 
     def __call__(
         self,
@@ -180,33 +211,49 @@ class FiniteOracle:
         condition: Condition | None = None,
     ) -> GaussianEstimate:
         level = self.corruption.level(t)
-        flat = xt.flatten(1).to(self.points.dtype)
-        x0 = self._log_likelihood(flat, level).softmax(1) @ self.points.flatten(1)
+        share, _ = self._shares(_vectors(xt, t, self.points.flatten(1)[0]), level)
+        x0 = share.softmax(1).to(self.points.dtype) @ self.points.flatten(1)
         return GaussianEstimate(xt, level, "x0", x0.reshape(xt.shape).to(xt.dtype))
 
     def covariance(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"]) -> Float[Tensor, "batch d d"]:
-        """Cov[x0 | xt] = sum_i w_i (x_i - m)(x_i - m)ᵀ for t > 0, with the weights w_i and m = E[x0 | xt].
+        """Cov[x0 | xt] = sum_i w_i (x_i - m)(x_i - m)ᵀ, with the weights w_i and m = E[x0 | xt].
 
         Every example holds all points for itself: memory grows as batch * n * d.
         """
-        flat, points = xt.flatten(1).to(self.points.dtype), self.points.flatten(1)
-        share = self._log_likelihood(flat, self.corruption.level(t)).softmax(1)
+        points = self.points.flatten(1)
+        share = self._shares(_vectors(xt, t, points[0]), self.corruption.level(t))[0].softmax(1).to(points.dtype)
         root = share.sqrt().unsqueeze(2) * (points - (share @ points).unsqueeze(1))
         return root.mT @ root
 
     def log_prob(self, xt: Float[Tensor, "batch *event"], t: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
         """log p_t(xt) in nats, for t > 0."""
-        flat = xt.flatten(1).to(self.points.dtype)
         level = self.corruption.level(t.expand(xt.shape[0]))
-        variance = level.sigma.square().to(flat.dtype)
-        normaliser = 0.5 * flat.shape[1] * (2 * torch.pi * variance).log()
-        return self._log_likelihood(flat, level).logsumexp(1) - math.log(len(self.points)) - normaliser
+        share, nearest = self._shares(xt.flatten(1).to(self.points.dtype), level)
+        variance = level.sigma.square().to(nearest.device)
+        normaliser = 0.5 * xt.flatten(1).shape[1] * (2 * torch.pi * variance).log()
+        found = share.logsumexp(1) - 0.5 * nearest / variance - math.log(len(self.points)) - normaliser
+        return found.to(self.points.dtype)
 
-    def _log_likelihood(self, flat: Tensor, level: Level) -> Tensor:
-        """-‖xt - alpha x_i‖² / 2 sigma², (batch, n)."""
-        points = self.points.flatten(1)
-        alpha, variance = along(level.alpha, flat), along(level.sigma.square(), flat)
-        squares = (
-            flat.square().sum(1, keepdim=True) - 2 * alpha * (flat @ points.mT) + alpha**2 * points.square().sum(1)
-        )
-        return -0.5 * squares / variance
+    def _shares(self, flat: Tensor, level: Level) -> tuple[Float64[Tensor, "batch n"], Float64[Tensor, " batch"]]:
+        """-(‖xt - alpha x_i‖² - that of the nearest) / 2 sigma², and the nearest's ‖xt - alpha x_i‖²."""
+        points = self.points.flatten(1).double()
+        alpha, variance = along(level.alpha, flat.double()), along(level.sigma.square(), flat.double())
+        rows = max(1, AT_ONCE // max(1, points.numel()))
+        parts = zip(flat.double().split(rows), alpha.split(rows), strict=True)
+        squares = torch.cat([(x.unsqueeze(1) - a.unsqueeze(1) * points).square().sum(2) for x, a in parts])
+        nearest = squares.amin(1)
+        beyond = squares - nearest.unsqueeze(1)
+        return torch.where(beyond > 0, -0.5 * beyond / variance, 0.0), nearest
+
+
+def _vectors(
+    xt: Float[Tensor, "batch *event"], t: Float[Tensor, " batch"], like: Float[Tensor, " d"]
+) -> Float[Tensor, "batch d"]:
+    """xt as vectors in the type of the oracle's own numbers, which must have as many coordinates."""
+    check_batch(xt, t)
+    flat = xt.flatten(1).to(like.dtype)
+    require(
+        flat.shape[1] == len(like),
+        f"events of {flat.shape[1]} numbers came to an oracle for {len(like)}",
+    )
+    return flat

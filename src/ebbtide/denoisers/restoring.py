@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import Corruption
+from ebbtide.denoisers.network import answered
 from ebbtide.errors import require
 
 
@@ -63,7 +64,7 @@ class RestoringDenoiser:
 
     def answer(self, xt: Tensor, t: Tensor, condition: Condition | None) -> Tensor:
         """What the network says, before it is read as values."""
-        return self.network(xt, t.to(device=xt.device, dtype=xt.dtype), condition or Condition()).to(xt.dtype)
+        return answered(self.network, xt, t, condition)
 
     def __call__(
         self,

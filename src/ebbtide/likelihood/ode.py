@@ -87,7 +87,11 @@ def log_prob_by_ode(
                 f"tolerance={tolerance:g} no less than their precision allows"
             ) from error
         end, integral = path[0][-1], path[1][-1]
-        nats = standard_normal(end, event_dims=end.ndim - 1).log_prob(end) + integral - x[0].numel() * math.log(scale)
+        nats = (
+            standard_normal(end, event_dims=end.ndim - 1).log_prob(end)
+            + integral
+            - math.prod(x.shape[1:]) * math.log(scale)
+        )
     return OdeLikelihood(nats, drift.evaluations)
 
 

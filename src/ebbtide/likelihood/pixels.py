@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ebbtide.data.dataset import ValueRange
 from ebbtide.denoisers.estimate import GaussianEstimate
+from ebbtide.errors import require
 from ebbtide.levels import along
 from ebbtide.likelihood.reconstruction import bin_width, codes
 
+VALUES = 256
 LEAST_NOISE = 0.5
 """Bytes: below it, z1 names the value."""
 
@@ -35,4 +37,10 @@ class TrainedPixels:
         guess, h = estimate.x0.float(), bin_width(self.range)
         seen = estimate.xt.float() / along(estimate.level.alpha, guess)
         noise = (estimate.level.sigma / estimate.level.alpha / h).clamp(min=LEAST_NOISE).to(guess.device, guess.dtype)
-        return self.network((seen - self.range.low) / h, (guess - self.range.low) / h, noise)
+        answer = self.network((seen - self.range.low) / h, (guess - self.range.low) / h, noise)
+        require(
+            answer.shape == (*guess.shape, VALUES),
+            f"a network's answer of shape {tuple(answer.shape)} came for pictures of {tuple(guess.shape)}, expected "
+            f"the log-probabilities of {VALUES} values for each of their numbers",
+        )
+        return answer

@@ -26,6 +26,7 @@ from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers.decoder import Variance, decode, decode_exactly
 from ebbtide.denoisers.estimate import GaussianDenoiser, GaussianEstimate
+from ebbtide.errors import EbbtideError
 from ebbtide.gaussian import Gaussian, kl
 from ebbtide.levels import forward_step, posterior
 from ebbtide.likelihood.reconstruction import Reconstruction
@@ -139,7 +140,7 @@ def decoder_law(
     if variance == "exact":
         covariance = getattr(denoiser, "covariance", None)
         if covariance is None:
-            raise ValueError("variance='exact' came for a denoiser that knows no covariance: only oracles do")
+            raise EbbtideError("variance='exact' came for a denoiser that knows no covariance: only oracles do")
         return decode_exactly(estimate, covariance(estimate.xt, t), level(s), level(t))
     return decode(in_float64(estimate), level(s), level(t), variance)
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ebbtide.conditions import Condition
 from ebbtide.errors import require
+from ebbtide.waist import check_labels
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -65,6 +66,7 @@ class Embedding(nn.Module):
         if condition.label is None:
             index = torch.zeros(t.shape[0], dtype=torch.long, device=t.device)
         else:
+            check_labels(condition.label, len(t), self.classes)
             index = condition.label + 1
         return embedding + self.label(index)
 

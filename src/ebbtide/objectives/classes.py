@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ebbtide.conditions import Condition
 from ebbtide.errors import require
 from ebbtide.objectives.objective import Losses
+from ebbtide.waist import check_labels
 
 TURNS = 4
 
@@ -32,7 +33,9 @@ class LabelObjective:
         label = condition.label
         require(label is not None, "data without labels came, expected labels: a classifier learns them")
         assert label is not None
-        losses = F.cross_entropy(network(x0), label, ignore_index=-1, reduction="none")
+        logits = _logits(network, x0)
+        check_labels(label, len(x0), logits.shape[1])
+        losses = F.cross_entropy(logits, label, ignore_index=-1, reduction="none")
         return Losses(losses.float(), torch.zeros(len(x0), dtype=torch.float64))
 
 
@@ -52,8 +55,21 @@ class TurnObjective:
     ) -> Losses:
         """Each example is turned at random."""
         turn = torch.randint(TURNS, (len(x0),), generator=generator).to(x0.device)
-        losses = F.cross_entropy(network(turned(x0, turn)), turn, reduction="none")
+        logits = _logits(network, turned(x0, turn))
+        require(
+            logits.shape[1] == TURNS, f"a classifier of {logits.shape[1]} classes came, expected one of {TURNS} turns"
+        )
+        losses = F.cross_entropy(logits, turn, reduction="none")
         return Losses(losses.float(), torch.zeros(len(x0), dtype=torch.float64))
+
+
+def _logits(network: Callable[..., Tensor], x: Tensor) -> Float[Tensor, "batch classes"]:
+    logits = network(x)
+    require(
+        logits.ndim == 2 and len(logits) == len(x),
+        f"a classifier's answer of shape {tuple(logits.shape)} came for {len(x)} pictures, expected (batch, classes)",
+    )
+    return logits
 
 
 def turned(

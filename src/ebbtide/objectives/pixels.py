@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,4 +36,4 @@ class PixelObjective:
         t = torch.full((x0.shape[0],), self.first, dtype=torch.float64)
         with torch.no_grad():
             estimate = self.denoiser(self.denoiser.corruption.corrupt(x0, t, generator).xt, t, condition)
-        return Losses((TrainedPixels(self.range, network)(estimate, x0) / x0[0].numel()).float(), t)
+        return Losses((TrainedPixels(self.range, network)(estimate, x0) / math.prod(x0.shape[1:])).float(), t)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import Corruption, Stepwise
 from ebbtide.denoisers.restoring import PreviousDenoiser, RestoringDenoiser, Values
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 from ebbtide.objectives.objective import Drawn, Losses
 
 ErrorName = Literal["squared", "absolute", "bernoulli"]
@@ -87,7 +87,7 @@ class RestoringObjective(Drawn):
                 share = ((target - low) / (high - low)).clamp(0, 1)
                 return F.binary_cross_entropy_with_logits(answer, share, reduction="none")
             case _:
-                raise ValueError(f"error={self.error!r} came, expected one of {', '.join(ERRORS)}")
+                raise EbbtideError(f"error={self.error!r} came, expected one of {', '.join(ERRORS)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ The mean inside the second term is held fixed (stop-gradient): it teaches the va
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -70,6 +71,6 @@ class VarianceObjective(DenoisingObjective):
         # a law without variance would give an infinite value, whose gradient is not a number even where it is not used
         assert isinstance(target.covariance, Spherical)
         filled = replace(target, covariance=Spherical(target.covariance.variance + first))
-        cost = kl(filled, law) / x0[0].numel()
+        cost = kl(filled, law) / math.prod(x0.shape[1:])
         assert self.corruption.schedule.steps is not None
         return torch.where(first, 0.0, cost * self.corruption.schedule.steps)

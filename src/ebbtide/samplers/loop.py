@@ -15,6 +15,7 @@ from ebbtide.conditions import Condition
 from ebbtide.corruptions import Corruption, GaussianCorruption, Settling
 from ebbtide.denoisers.estimate import Denoiser
 from ebbtide.denoisers.restoring import Around
+from ebbtide.errors import require
 from ebbtide.randomness import Randomness, SampleGenerators
 
 
@@ -60,7 +61,23 @@ def sample(
     generator: Randomness,
     condition: Condition | None = None,
 ) -> Iterator[SampleStep]:
-    """Walk x from grid[0] down to grid[-1], yielding each step, in inference mode: clone what needs gradients."""
+    """Walk x from grid[0] down to grid[-1], yielding each step, in inference mode: clone what needs gradients.
+
+    Raises EbbtideError, before anything is asked, for times that do not fall from at most 1 to at least 0, and for no
+    samples.
+    """
+    falls = grid.ndim == 1 and len(grid) >= 2 and bool((grid.diff() < 0).all())
+    require(
+        falls and float(grid[-1]) >= 0 and float(grid[0]) <= 1,
+        f"the times {_listed(grid)} came, expected two or more that fall from at most 1 to at least 0: see grids",
+    )
+    require(x.shape[0] >= 1, f"x of shape {tuple(x.shape)} came, expected one sample or more")
+    return _walk(denoiser, sampler, grid, x, generator, condition)
+
+
+def _walk(
+    denoiser: Denoiser, sampler: Sampler, grid: Tensor, x: Tensor, generator: Randomness, condition: Condition | None
+) -> Iterator[SampleStep]:
     history = None
     for index, (t, s) in enumerate(zip(grid[:-1], grid[1:], strict=True)):
         with torch.inference_mode():
@@ -72,8 +89,7 @@ def sample(
 def final(steps: Iterator[SampleStep]) -> Float[Tensor, "batch *event"]:
     """x after the last step."""
     last = deque(steps, maxlen=1)
-    if not last:
-        raise ValueError("no steps: the grid needs at least two times")
+    require(bool(last), "no steps came, expected at least one")
     return last[0].x
 
 
@@ -93,6 +109,12 @@ def generate(
     denoiser = settled(denoiser, (len(indices), *event_shape), generator)
     x = _start(denoiser.corruption, (len(indices), *event_shape), generator, float(grid[0])).to(device)
     return sample(denoiser, sampler, grid, x, generator, condition)
+
+
+def _listed(grid: Tensor) -> str:
+    """The times of a grid, or as many as fit a line."""
+    times = [f"{t:g}" for t in grid.flatten()[:6].tolist()]
+    return ", ".join(times) + (", ..." if grid.numel() > 6 else "") if times else "of an empty grid"
 
 
 def settled(denoiser: Denoiser, shape: Sequence[int], generator: Randomness) -> Denoiser:

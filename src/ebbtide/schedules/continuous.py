@@ -15,6 +15,7 @@ from ebbtide.errors import EbbtideError, require
 from ebbtide.levels import Level
 from ebbtide.schedules.schedule import LAST_LOG_SNR
 from ebbtide.schedules.tables import TableSchedule, level_of_log_abar
+from ebbtide.waist import known_times
 
 
 @dataclass(frozen=True)
@@ -27,26 +28,36 @@ class CosineSchedule:
     offset: float = 0.008
     last_log_snr: float = LAST_LOG_SNR
 
+    def __post_init__(self) -> None:
+        require(0 <= self.offset < math.inf, f"offset={self.offset} came, expected 0 or more, and finite")
+        _check_last(self.last_log_snr)
+
     @property
     def steps(self) -> None:
         return None
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
+        t = known_times(t)
         first = self.offset / (1 + self.offset) * math.pi / 2
-        last = math.acos(math.sqrt(_sigmoid(self.last_log_snr)) * math.cos(first))
-        u = first + (last - first) * t.double().cpu()
-        # 1 - abar = (cos² u0 - cos² u) / cos² u0 = sin(u - u0) sin(u + u0) / cos² u0 keeps its digits near t = 0.
-        sigma = torch.sqrt(torch.sin(u - first) * torch.sin(u + first)) / math.cos(first)
-        return Level(torch.cos(u) / math.cos(first), sigma)
+        short = math.asin(math.sqrt(_sigmoid(self.last_log_snr)) * math.cos(first))  # of π/2, where u ends
+        span = math.pi / 2 - first - short
+        # 1 - abar = (cos² u0 - cos² u) / cos² u0 = sin(u - u0) sin(u + u0) / cos² u0, and cos u = sin(π/2 - u)
+        noise = torch.sin(span * t) * torch.sin(2 * first + span * t) / math.cos(first) ** 2
+        signal = (torch.sin(short + span * (1 - t)) / math.cos(first)).square()
+        return _level_of_both(signal, noise)
 
 
 @dataclass(frozen=True)
 class SigmoidSchedule:
     """Jabri et al. 2022 (arXiv:2212.11972): abar(t) falls as sigmoid(-x(t)), x from start to end, rescaled to 1..0.
 
-        abar(t) = (sigmoid(end/τ) - sigmoid(x/τ)) / (sigmoid(end/τ) - sigmoid(start/τ)),  x = start + t (end - start)
+        abar(t) = (S(b) - S(x)) / (S(b) - S(a)),  S = sigmoid, a = start/τ, b = end/τ, x = a + t (b - a)
 
-    x stops a little short of `end`, where log-SNR is `last_log_snr`.
+    x stops a little short of b, where log-SNR is `last_log_snr`. As S(x) - S(a) = S(x) S(-a) (1 - exp(a - x)), both
+    abar and 1 - abar are products in which nothing cancels:
+
+        abar      S(-x)/S(-a) (1 - exp(x - b)) / (1 - exp(a - b))
+        1 - abar  S(x)/S(b) (1 - exp(a - x)) / (1 - exp(a - b))
     """
 
     start: float = -3.0
@@ -55,21 +66,27 @@ class SigmoidSchedule:
     last_log_snr: float = LAST_LOG_SNR
 
     def __post_init__(self) -> None:
-        require(self.start < self.end, f"start={self.start}, end={self.end} came, expected start < end")
-        require(self.tau > 0, f"tau={self.tau} came, expected more than 0")
+        finite = -math.inf < self.start < self.end < math.inf
+        require(finite, f"start={self.start}, end={self.end} came, expected start < end, both finite")
+        require(0 < self.tau < math.inf, f"tau={self.tau} came, expected more than 0")
+        _check_last(self.last_log_snr)
 
     @property
     def steps(self) -> None:
         return None
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        a, b = self.start / self.tau, self.end / self.tau
-        short = _sigmoid(self.last_log_snr) * (_sigmoid(b) - _sigmoid(a))
-        last = min(b, math.log((_sigmoid(b) - short) / (_sigmoid(-b) + short)))
-        x = (a + (last - a) * t.double().cpu()).clamp(max=last)
-        whole = _sigmoid_difference(torch.tensor(b, dtype=torch.float64), a)
-        abar = _sigmoid_difference(b, x) / whole
-        return Level(abar.sqrt(), (_sigmoid_difference(x, a) / whole).sqrt())
+        t = known_times(t)
+        a, b, width = self.start / self.tau, self.end / self.tau, (self.end - self.start) / self.tau
+        fall = math.expm1(-width)
+        # abar is S(last_log_snr) where S(b) - S(x) = left: at x = b - short
+        left = -_sigmoid(self.last_log_snr) * _sigmoid(b) * _sigmoid(-a) * fall
+        short = math.log1p(left / (_sigmoid(-b) * (_sigmoid(b) - left)))
+        passed, ahead = (width - short) * t, short + (width - short) * (1 - t)
+        x = a + passed
+        noise = torch.sigmoid(x) / _sigmoid(b) * torch.expm1(-passed) / fall
+        signal = torch.sigmoid(-x) / _sigmoid(-a) * torch.expm1(-ahead) / fall
+        return _level_of_both(signal, noise)
 
 
 @dataclass(frozen=True)
@@ -95,12 +112,13 @@ class NormalSchedule:
         return None
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        t = t.double().cpu()
+        t = known_times(t)
         end = (self.mean - self.last_log_snr) / self.std
         u, rest = t * _normal_cdf(end), (1 - t) + t * _normal_cdf(-end)
         # whichever of u and 1 - u is small holds its digits
         quantile = torch.where(u < 0.5, torch.special.ndtri(u), -torch.special.ndtri(rest))
-        return Level.of_log_snr(self.mean - self.std * quantile)
+        # beyond 38 standard deviations Φ has no digits left to tell the end from infinity
+        return Level.of_log_snr(self.mean - self.std * quantile.clamp(max=end))
 
 
 @dataclass(frozen=True)
@@ -129,8 +147,13 @@ class FunctionSchedule:
         return None
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        times = t.double().cpu()
+        times = known_times(t)
         value = self.function(times)
+        require(
+            value.shape == times.shape,
+            f"the function {self.name!r} gave shape {tuple(value.shape)} for times of shape {tuple(times.shape)}: "
+            "expected a number for each",
+        )
         noisy = Level.of_log_snr(value) if self.of == "log_snr" else level_of_log_abar(value.log())
         clean = times == 0
         return Level(noisy.alpha.masked_fill(clean, 1.0), noisy.sigma.masked_fill(clean, 0.0))
@@ -154,7 +177,7 @@ class InterpolatedSchedule:
         return None
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        exact = t.double().cpu() * self.table.steps
+        exact = known_times(t) * self.table.steps
         index = exact.long().clamp(0, self.table.steps - 1)
         start, first, second, third = (coefficient[index] for coefficient in self._cubics)
         part = exact - index
@@ -184,7 +207,13 @@ def _normal_cdf(x: float) -> float:
     return 0.5 * math.erfc(-x / math.sqrt(2))
 
 
-def _sigmoid_difference(a: Tensor | float, b: Tensor | float) -> Tensor:
-    """sigmoid(a) - sigmoid(b) = sinh((a - b)/2) / (2 cosh(a/2) cosh(b/2)), without cancellation."""
-    a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
-    return torch.sinh((a - b) / 2) / (2 * torch.cosh(a / 2) * torch.cosh(b / 2))
+def _level_of_both(signal: Float64[Tensor, "*batch"], noise: Float64[Tensor, "*batch"]) -> Level:
+    """The level of abar and 1 - abar, each found without the other: the smaller has all its digits, and gives both."""
+    little = noise < 0.5
+    return Level(torch.where(little, 1 - noise, signal).sqrt(), torch.where(little, noise, 1 - signal).sqrt())
+
+
+def _check_last(log_snr: float) -> None:
+    require(
+        log_snr < math.inf, f"last_log_snr={log_snr} came, expected a number, or -inf for no signal at all at t = 1"
+    )

@@ -25,6 +25,7 @@ from ebbtide.errors import require
 from ebbtide.levels import Level
 from ebbtide.schedules.schedule import Schedule
 from ebbtide.schedules.tables import level_of_log_abar
+from ebbtide.waist import known_times
 
 
 class Rates(NamedTuple):
@@ -73,11 +74,11 @@ class VpSchedule(LinearBeta):
     """Variance preserving: the limit of Ho et al.'s table of many steps, whose betas are beta(l/T) / T."""
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        return level_of_log_abar(-self.integral(t.double().cpu()))
+        return level_of_log_abar(-self.integral(known_times(t)))
 
     def rates(self, t: Float[Tensor, "*batch"]) -> Rates:
         """f = -beta/2, g² = beta."""
-        beta = self.beta(t.double().cpu())
+        beta = self.beta(known_times(t))
         return Rates(-0.5 * beta, beta)
 
 
@@ -86,12 +87,12 @@ class SubVpSchedule(LinearBeta):
     """VP's signal with less noise, sigma = 1 - alpha²: alpha² + sigma² is below 1 between the ends."""
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        integral = self.integral(t.double().cpu())
+        integral = self.integral(known_times(t))
         return Level(torch.exp(-0.5 * integral), -torch.expm1(-integral))
 
     def rates(self, t: Float[Tensor, "*batch"]) -> Rates:
         """f = -beta/2, g² = beta (1 - exp(-2B))."""
-        t = t.double().cpu()
+        t = known_times(t)
         beta = self.beta(t)
         return Rates(-0.5 * beta, -beta * torch.expm1(-2 * self.integral(t)))
 
@@ -124,11 +125,11 @@ class VeSchedule:
         return math.log(self.sigma_max / self.sigma_min)
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        t = t.double().cpu()
+        t = known_times(t)
         return Level(torch.ones_like(t), self.sigma_min * torch.expm1(2 * self._log_ratio * t).sqrt())
 
     def rates(self, t: Float[Tensor, "*batch"]) -> Rates:
         """f = 0, g² = 2 sigma_min² r^(2t) log r."""
-        t = t.double().cpu()
+        t = known_times(t)
         grown = (2 * self._log_ratio * t).exp()
         return Rates(torch.zeros_like(t), 2 * self.sigma_min**2 * self._log_ratio * grown)

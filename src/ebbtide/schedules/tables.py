@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 from ebbtide.levels import Level
 from ebbtide.schedules.schedule import Schedule
+from ebbtide.waist import known_times
 
 # --- conversions (B4) -------------------------------------------------------------------------------------------------
 
@@ -95,12 +96,13 @@ class TableSchedule:
         return Level(torch.cat([one, noisy.alpha]), torch.cat([zero, noisy.sigma]))
 
     def level(self, t: Float[Tensor, "*batch"]) -> Level:
-        exact = t.double().cpu() * self.steps
+        exact = known_times(t) * self.steps
         index = exact.round()
-        if bool((exact - index).abs().max() > 1e-3) or bool((index < 0).any()) or bool((index > self.steps).any()):
-            raise ValueError(
-                f"t = {t.flatten()[0]:g}.. came, but a table of {self.steps} steps knows only l/{self.steps} in "
-                "[0, 1]; round with times.nearest"
+        unknown = (exact - index).abs() > 1e-3
+        if bool(unknown.any()):
+            raise EbbtideError(
+                f"t = {float(exact[unknown][0]) / self.steps:g} came, but a table of {self.steps} steps knows only "
+                f"l/{self.steps}: round with times.nearest"
             )
         return Level(self.levels.alpha[index.long()], self.levels.sigma[index.long()])
 

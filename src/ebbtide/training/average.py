@@ -6,9 +6,13 @@ update, so that another batch size does not change what is averaged.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from ebbtide.errors import require
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -28,6 +32,10 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, half_life: float) -> None:
+        require(
+            0 <= half_life < math.inf,
+            f"a half-life of {half_life} images came, expected 0 (the last weights alone) or more, and finite",
+        )
         self.half_life = half_life
         self._keep = 0.0
         self.model = AveragedModel(network, multi_avg_fn=self._blend)

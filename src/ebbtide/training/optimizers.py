@@ -68,6 +68,8 @@ class Muon(Optimizer):
         parameters = list(params)
         fits = all(parameter.ndim in (2, 4) for parameter in parameters)
         require(fits, "Muon is for matrices and 2-d kernels: give vectors to another optimizer")
+        _check_rates(lr, weight_decay)
+        require(0 <= momentum < 1, f"momentum={momentum} came, expected a number from 0 to less than 1")
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -146,9 +148,16 @@ def muon_for(network: nn.Module, *, rate: float, weight_decay: float = 0.0, narr
 
     The rest: vectors, tables of embeddings, and matrices with a side below `narrowest` (first and last layers).
     """
+    _check_rates(rate, weight_decay)
+    require(narrowest >= 1, f"narrowest={narrowest} came, expected at least 1")
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     matrices = [layer.weight for layer in layers if min(_flat(layer.weight).shape) >= narrowest]
     taken = {id(weight) for weight in matrices}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
     others: list[Optimizer] = [torch.optim.AdamW(rest, lr=rate, weight_decay=weight_decay, fused=True)] if rest else []
     return Together([Muon(matrices, lr=rate, weight_decay=weight_decay), *others] if matrices else others)
+
+
+def _check_rates(rate: float, weight_decay: float) -> None:
+    require(0 <= rate < math.inf, f"a learning rate of {rate} came, expected 0 or more, and finite")
+    require(0 <= weight_decay < math.inf, f"weight_decay={weight_decay} came, expected 0 or more, and finite")

@@ -15,6 +15,7 @@ def rate_factor(step: int, progress: float, *, warmup: int, decay: float) -> flo
     Progress may be counted in updates or in minutes: a run with a budget of time adapts by itself.
     """
     require(0 <= decay <= 1, f"decay={decay} came, expected the share of the run, 0 to 1")
+    require(warmup >= 0, f"warmup={warmup} came, expected 0 updates or more")
     rise = min(1.0, (step + 1) / (warmup + 1))
     begin = 1 - decay
     if decay == 0 or progress <= begin:

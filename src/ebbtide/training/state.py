@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 from ebbtide.json_files import shown, typed
 from ebbtide.tensors import check_tensors, layout_of
 from ebbtide.training.average import Average
@@ -104,5 +104,5 @@ def _flatten(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, A
     tensors = {f"{index}.{name}": value for index, values in state["state"].items() for name, value in values.items()}
     not_tensors = [name for name, value in tensors.items() if not isinstance(value, Tensor)]
     if not_tensors:
-        raise TypeError(f"the optimizer keeps {not_tensors[0]} as no tensor: checkpoints cannot hold it")
+        raise EbbtideError(f"the optimizer keeps {not_tensors[0]} as no tensor: checkpoints cannot hold it")
     return tensors, state["param_groups"]
