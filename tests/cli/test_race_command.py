@@ -1,5 +1,6 @@
 """ebbtide samplers and ebbtide race: what is printed is what is kept; wrong input is one line that writes nothing."""
 
+import html
 import json
 import shutil
 from functools import partial
@@ -10,6 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from ebbtide.cli import race as command
+from ebbtide.evaluation.race import leader_in_words
 from ebbtide.recipes import evaluate as recipe_module
 from ebbtide.recipes import features
 from ebbtide.recipes.samplers import SAMPLERS
@@ -74,9 +76,25 @@ def test_what_is_printed_is_what_is_kept(race):
     for lap in race.found["laps"]:
         distance = lap["to_data"]
         assert f"{distance['value']:.2f} ± {distance['error']:.2f}" in rows[str(lap["evaluations"])]
-    best = min(race.found["laps"], key=lambda lap: lap["to_data"]["value"])
-    assert f"nearest to the data: {best['sampler']} with {best['steps']} steps" in race.out
+    assert leader_in_words(race.found["laps"]) in race.out
     assert race.found["features"] in race.out
+
+
+def test_how_long_it_takes_is_said_before_the_first_lap(race):
+    """50 samples of 3 + 3 + 6 + 4 + 6 evaluations, and 64 of the 20 that show where the ODE leads."""
+    first, second = race.out.splitlines()[:2]
+    assert "5 laps of 50 samples and where the ODE leads: 2,380 evaluations of the network, about " in first
+    assert second.startswith("dpm2m in 3: ")
+
+
+def test_the_report_says_who_leads_and_shows_the_picture_once(race, tmp_path):
+    path = shutil.copytree(race.path, tmp_path / "run")
+    assert call("report", path).code == 0
+    page = (path / "report.html").read_text()
+    words = leader_in_words(race.found["laps"])
+    assert html.escape(words[1:]) in page
+    assert page.count("<h2>Race of samplers</h2>") == page.count('alt="Distance to the data against') == 1
+    assert "<h2>Race</h2>" not in page
 
 
 def test_nothing_else_in_the_run_changes_and_what_was_written_is_named(race):

@@ -14,7 +14,7 @@ from ebbtide.recipes import draw
 from ebbtide.recipes.draw import draw_all, grid_for
 from ebbtide.recipes.evaluate import EvaluateSettings, Sketch, sides
 from ebbtide.recipes.features import Values
-from ebbtide.recipes.race import RaceSettings, asked_for, laps
+from ebbtide.recipes.race import Lap, RaceSettings, asked_for, behind, evaluations_of, laps
 from ebbtide.recipes.recipe import SamplerName, SamplingRecipe
 from ebbtide.recipes.run import drawn_by, open_run
 from ebbtide.recipes.samplers import SAMPLERS, build_sampler, eta_of
@@ -72,8 +72,19 @@ def test_a_lap_is_what_the_run_draws_so_and_the_reference_does_not_depend_on_who
     settings = RaceSettings(
         samplers=("dpm2m", "ddim", "ancestral"), evaluations=(4, 40), samples=60, compared=20, reference_steps=200
     )
-    found = {(lap.sampler, lap.evaluations): lap for lap in laps(run, denoiser, settings, real)}
+    happened = list(laps(run, denoiser, settings, real))
+    spent = [one for one in happened if isinstance(one, int)]
+    assert spent == sorted(set(spent))
+    assert spent[-1] == evaluations_of(run, denoiser, settings) == 20 * 200 + 60 * 3 * (4 + 40)
+    found = {(lap.sampler, lap.evaluations): lap for lap in happened if isinstance(lap, Lap)}
     assert len(found) == 6
+    # from the same noise and against the same examples a difference is known better than two distances are
+    best = min(found.values(), key=lambda lap: lap.to_data.value)
+    for lap, far in zip(found.values(), behind(list(found.values())), strict=True):
+        assert far.value == lap.to_data.value - best.to_data.value >= 0
+        apart = (lap.to_data.error**2 + best.to_data.error**2) ** 0.5
+        assert far.error < apart
+        assert (far.error == 0) == (lap is best)
     for (name, count), lap in found.items():
         assert lap.steps == count
         assert (lap.to_reference is None) == SAMPLERS[name].stochastic
@@ -130,7 +141,7 @@ def test_a_race_measures_once_for_each_order(monkeypatch):
     monkeypatch.setattr(draw, "error_density", lambda *parts, **options: calls.append(1) or real(*parts, **options))
     settings = RaceSettings(samplers=("dpm2m", "ddim", "midpoint"), evaluations=(4, 6), samples=50, reference_steps=8)
     sketch = Sketch.of(load("swiss-roll", limit=60), Values(2))
-    assert len(list(laps(run, run.denoiser(), settings, sketch))) == 6
+    assert sum(isinstance(one, Lap) for one in laps(run, run.denoiser(), settings, sketch)) == 6
     assert len(calls) == 1 + 2, "the reference, and orders 1 and 2"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import tyro
 from rich.progress import Progress
@@ -15,13 +15,14 @@ from ebbtide.cli.features import features_of
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
-from ebbtide.evaluation.race import race_figure
+from ebbtide.evaluation.race import leader_in_words, race_figure
 from ebbtide.files import write_atomically
 from ebbtide.json_files import write_json
+from ebbtide.recipes.cost import duration
 from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, Sketch, sides
 from ebbtide.recipes.features import FeaturesName
-from ebbtide.recipes.race import Lap, RaceSettings, asked_for, laps
+from ebbtide.recipes.race import Lap, RaceSettings, asked_for, behind, evaluations_of, laps, seconds_an_evaluation
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 from ebbtide.recipes.samplers import SAMPLERS
@@ -36,8 +37,9 @@ class SamplersOptions:
 @dataclass(frozen=True)
 class RaceOptions:
     """Several samplers at equal network evaluations: Fréchet distance to the data, and for those without noise how far
-    they end from where the ODE itself leads from the same noise. Writes RUN/race.json and RUN/pictures/race.png, which
-    the report shows.
+    they end from where the ODE itself leads from the same noise. How long it will take is said first; a lead is one
+    where it is more than twice the error of the difference. Writes RUN/race.json and RUN/pictures/race.png, which the
+    report shows.
     """
 
     run: tyro.conf.Positional[Path]
@@ -106,13 +108,22 @@ def race(arguments: Sequence[str]) -> int:
     )
     total = sum(asked_for(run, name, k) is not None for name in settings.samplers for k in settings.evaluations)
     require(total > 0, f"none of {', '.join(settings.samplers)} can take {settings.evaluations} evaluations here")
+    work = evaluations_of(run, denoiser, settings)
+    seconds = work * seconds_an_evaluation(run, denoiser, settings)
+    screen.print(
+        f"{total} laps of {settings.samples:,} samples and where the ODE leads: {work:,} evaluations of the network, "
+        f"about {duration(seconds)}"
+    )
     found: list[Lap] = []
     with Progress(console=screen, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("racing", total=total)
+        task = progress.add_task("racing", total=work)
         try:
             for lap in laps(run, denoiser, settings, real):
+                if isinstance(lap, int):
+                    progress.update(task, completed=lap)
+                    continue
                 found.append(lap)
-                progress.advance(task)
+                progress.update(task, description=f"raced {lap.sampler} in {lap.evaluations}")
                 if not screen.is_terminal:
                     screen.print(
                         f"{lap.sampler} in {lap.evaluations}: {lap.to_data.value:.2f} ({len(found)} of {total})"
@@ -121,8 +132,10 @@ def race(arguments: Sequence[str]) -> int:
             if not found:
                 raise
             screen.print(f"stopped: {len(found)} of {total} were run")
+    plain = [lap.plain() | {"behind": asdict(far)} for lap, far in zip(found, behind(found), strict=True)]
     _print(found, real)
-    _write(run, found, real, settings)
+    screen.print(leader_in_words(plain))
+    _write(run, plain, real, settings)
     return 0 if len(found) == total else 130
 
 
@@ -138,12 +151,9 @@ def _print(found: Sequence[Lap], real: Sketch) -> None:
         told = {name: f"{lap.to_data.value:.2f} ± {lap.to_data.error:.2f}" for name, lap in row.items()}
         table.add_row(str(budget), *(told.get(name, "") for name in names))
     screen.print(table)
-    best = min(found, key=lambda lap: lap.to_data.value)
-    screen.print(f"nearest to the data: {best.sampler} with {best.steps} steps")
 
 
-def _write(run: Run, found: Sequence[Lap], real: Sketch, settings: RaceSettings) -> None:
-    plain = [lap.plain() for lap in found]
+def _write(run: Run, plain: Sequence[dict[str, Any]], real: Sketch, settings: RaceSettings) -> None:
     content = {"features": real.features.name, "samples": settings.samples, "seed": settings.seed, "laps": plain}
     wrote(write_json(run.path / "race.json", content), "figures")
     wrote(write_atomically(run.pictures / "race.png", png_bytes(race_figure(plain))), "picture")

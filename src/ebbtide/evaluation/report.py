@@ -12,6 +12,7 @@ from ebbtide.evaluation import figures
 from ebbtide.evaluation.diagnosis import diagnosis_section
 from ebbtide.evaluation.page import DAMAGED, duration, numbers, page, picture, section, sentence, table
 from ebbtide.evaluation.quality import quality_section
+from ebbtide.evaluation.race import race_section
 from ebbtide.evaluation.records import read_diary
 from ebbtide.evaluation.restoration import restoration_section
 from ebbtide.files import write_atomically
@@ -38,6 +39,7 @@ def write_report(run: Path | str) -> Path:
         quality_section(run),
         restoration_section(run),
         diagnosis_section(run),
+        race_section(run),
         _other_pictures(run),
         _over_training(run, records),
         '<div class="pair">',
@@ -193,10 +195,8 @@ def _picture_section(run: Path, name: str, title: str, kind: str = "") -> str:
 
 def _other_pictures(run: Path) -> str:
     """Every further picture of the run, under its file name."""
-    paths = sorted((run / "pictures").glob("*.png"))
-    others = [
-        path for path in paths if path.stem not in ("final", "film", "restored", "evaluation", "neighbours", "doctor")
-    ]
+    told = ("final", "film", "restored", "evaluation", "neighbours", "doctor", "race")
+    others = [path for path in sorted((run / "pictures").glob("*.png")) if path.stem not in told]
     shown = [(path.stem, picture(path, path.stem, kind="other")) for path in others]
     return "\n".join(section(name.replace("-", " ").capitalize(), tag) for name, tag in shown if tag)
 

@@ -6,7 +6,7 @@ from scipy.linalg import sqrtm
 
 from draws import honesty, moments_of, over_draws
 from ebbtide.errors import EbbtideError
-from ebbtide.evaluation.metrics import Measured, Moments, frechet, frechet_error
+from ebbtide.evaluation.metrics import Measured, Moments, frechet, frechet_error, influences
 from parts import SIGMAS
 
 
@@ -58,6 +58,24 @@ def test_a_rotation_of_both_changes_nothing():
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0]
     one, other = law(1), law(2)
     assert frechet(turned(one, rotation), turned(other, rotation)) == pytest.approx(frechet(one, other), rel=1e-11)
+
+
+def test_the_error_of_a_difference_is_how_far_the_differences_of_pairs_spread():
+    """Two sets drawn from the same noise, one a little off, against the same examples: less than the errors apart."""
+    random = np.random.default_rng(3)
+    differences, errors, apart = [], [], []
+    for _ in range(150):
+        x, y = random.normal(size=(80, 3)), 1.3 * random.normal(size=(60, 3))
+        one, two, real = x + 0.5, 1.05 * x + 0.6, y
+        both = [influences(moments_of(rows), moments_of(real), rows, real) for rows in (one, two)]
+        far = [frechet(moments_of(rows), moments_of(real)) for rows in (one, two)]
+        differences.append(far[1] - far[0])
+        errors.append((both[1] - both[0]).error)
+        apart.append(np.hypot(both[0].error, both[1].error))
+    assert np.mean(errors) == pytest.approx(np.std(differences), rel=0.3)
+    assert np.mean(errors) < 0.5 * np.mean(apart)
+    with pytest.raises(EbbtideError, match="expected pairs"):
+        both[0] - influences(moments_of(one[:40]), moments_of(real), one[:40], real)
 
 
 @pytest.mark.parametrize("rank", [5, 2], ids=["full rank", "singular"])

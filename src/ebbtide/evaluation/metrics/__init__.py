@@ -12,7 +12,7 @@ the name of every number. NumPy only, in float64.
 """
 
 from ebbtide.evaluation.metrics.copies import Copying, Nearest, copying, nearest
-from ebbtide.evaluation.metrics.frechet import frechet, frechet_error
+from ebbtide.evaluation.metrics.frechet import Influences, frechet, frechet_error, influences
 from ebbtide.evaluation.metrics.kernel import kernel_distance
 from ebbtide.evaluation.metrics.likeness import has_ssim, psnr, ssim
 from ebbtide.evaluation.metrics.manifold import PrecisionRecall, precision_recall
@@ -23,6 +23,7 @@ from ebbtide.moments import Moments, MomentsSum
 __all__ = [
     "ClassShares",
     "Copying",
+    "Influences",
     "Measured",
     "Moments",
     "MomentsSum",
@@ -32,6 +33,7 @@ __all__ = [
     "frechet",
     "frechet_error",
     "has_ssim",
+    "influences",
     "kernel_distance",
     "nearest",
     "precision_recall",

@@ -10,6 +10,7 @@ arXiv:1706.08500). Singular covariances are allowed throughout.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,11 +49,38 @@ def frechet_error(one: Moments, other: Moments, rows_one: np.ndarray, rows_other
     real examples at the same counts. Where both laws are the same, the first order vanishes, F is a square of small
     differences, and its slope at their chance values makes this error up to sqrt(2) too wide.
     """
+    return influences(one, other, rows_one, rows_other).error
+
+
+@dataclass(frozen=True)
+class Influences:
+    """What each row does to a distance: for each set ψ of its rows, and how many rows it has."""
+
+    sets: tuple[tuple[np.ndarray, int], ...]
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return math.sqrt(sum(float(values.var(ddof=1)) / count for values, count in self.sets))
+
+    def __sub__(self, other: Influences) -> Influences:
+        """Of the difference of two distances whose rows are pairs, drawn from the same noise or the very same: what
+        pairs have in common, both distances feel, and the difference does not."""
+        pairs = list(zip(self.sets, other.sets, strict=True))
+        require(
+            all(len(a) == len(b) and n == m for (a, n), (b, m) in pairs),
+            f"sets of {[n for _, n in self.sets]} and {[m for _, m in other.sets]} rows came, expected pairs of rows",
+        )
+        return Influences(tuple((a - b, n) for (a, n), (b, _) in pairs))
+
+
+def influences(one: Moments, other: Moments, rows_one: np.ndarray, rows_other: np.ndarray | None = None) -> Influences:
+    """Those of frechet(one, other), for its standard error and that of a difference of two of them."""
     _same_size(one, other)
-    variance = _influence(one, other, rows_one, "features of set one").var(ddof=1) / one.count
+    found = [(_influence(one, other, rows_one, "features of set one"), one.count)]
     if rows_other is not None:
-        variance += _influence(other, one, rows_other, "features of set two").var(ddof=1) / other.count
-    return math.sqrt(variance)
+        found.append((_influence(other, one, rows_other, "features of set two"), other.count))
+    return Influences(tuple(found))
 
 
 def _influence(one: Moments, other: Moments, rows: np.ndarray, name: str) -> np.ndarray:
