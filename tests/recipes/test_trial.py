@@ -22,7 +22,7 @@ def able(monkeypatch):
     """A machine that can do bf16 in hardware, where an update takes what `seconds` says."""
     seconds = {"fp32": 1.0, "bf16": 1.0}
     monkeypatch.setattr(trial, "native_bf16", lambda: True)
-    monkeypatch.setattr(trial, "_seconds", lambda recipe, dataset, precision, device, batch: seconds[precision])
+    monkeypatch.setattr(trial, "_times", lambda recipe, dataset, device, precision, batch: {1: [seconds[precision]]})
     return seconds
 
 
@@ -50,15 +50,24 @@ def test_without_the_hardware_bf16_is_not_even_tried(able, monkeypatch):
     assert tried(with_precision("auto"), made_up((2,), 0)).precision == "fp32"
 
 
+def test_a_busy_moment_does_not_decide(able, monkeypatch):
+    """One precision is held up in most of its updates, by threads that wait for one another; its quickest one tells."""
+    times = {"fp32": {1: [1.0, 1.0], 2: [1.0, 1.0]}, "bf16": {1: [0.9, 0.5], 2: [30.0]}}
+    monkeypatch.setattr(trial, "_times", lambda recipe, dataset, device, precision, batch: times[precision])
+    found = tried(with_precision("auto"), made_up((2,), 0))
+    assert (found.precision, found.gain) == ("bf16", 2.0)
+    assert found.speed == pytest.approx(16 / 0.7)
+
+
 def test_a_large_batch_is_drawn_out_from_two_small_ones(able, monkeypatch):
     """An update of seconds = 3 + images / 8 is found exactly, from a part of the images."""
     sizes = []
 
-    def seconds(recipe, dataset, precision, device, batch):
+    def times(recipe, dataset, device, precision, batch):
         sizes.append(batch)
-        return 3 + batch / 8
+        return {1: [30 + batch / 8], 2: [3 + batch / 8]}
 
-    monkeypatch.setattr(trial, "_seconds", seconds)
+    monkeypatch.setattr(trial, "_times", times)
     preset = PRESETS["cifar10-base"]
     batch = preset.recipe.training.batch
     found = tried(preset.recipe, made_up(preset.shape, preset.classes))

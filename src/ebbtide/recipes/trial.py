@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -28,10 +29,14 @@ Chosen = Literal["fp32", "bf16"]
 
 WORTH = 50
 """Updates up to which a recipe is not tried out: it would take as long as the training."""
-SECONDS, LEAST, MOST = 1.5, 4, 30
-"""How long updates are timed in each precision, and how many at least and at most; the first is not counted."""
-FLOPS = 3e10
+SECONDS, LEAST, MOST = 1.0, 4, 30
+"""How long updates are timed in each precision, and how many at least and at most."""
+LONG = 4.0
+"""Seconds after which no further update is timed, be it the first."""
+FLOPS = 6e10
 """Of an update that is timed whole. Larger ones are timed for fewer images, twice, and drawn out in a line."""
+LARGE = 5e9
+"""FLOPs an image from which the hardware alone decides: large products are what it has bf16 for."""
 GAIN = 1.05
 """How many times as fast bf16 must be to be worth its rounding."""
 EXAMPLES = 256
@@ -61,13 +66,27 @@ def tried(recipe: Recipe, dataset: Dataset, device: str = "auto") -> Trial:
     Nothing of it stays: the weights, the order of the data and all randomness of the run are as if it had not been.
     Not for one of several processes, which would wait for the others.
     """
-    wanted = recipe.training.precision
-    if wanted != "auto" or not native_bf16() or device_of(device) != "cpu":
+    flops = cost_of(recipe, dataset.event_shape, len(dataset.classes)).flops
+    batch = recipe.training.batch
+    few = min(batch, max(1, int(FLOPS // max(flops, 1.0))))
+    times = partial(_times, recipe, dataset, device_of(device))
+    gain = None
+    if recipe.training.precision != "auto" or not native_bf16() or flops > LARGE or device_of(device) != "cpu":
         chosen = precision_by_hardware(recipe)
-        return Trial(precision=chosen, speed=_speed(recipe, dataset, chosen, device))
-    bf16, fp32 = (_speed(recipe, dataset, one, device) for one in ("bf16", "fp32"))
-    better: Chosen = "bf16" if bf16 >= GAIN * fp32 else "fp32"
-    return Trial(precision=better, speed=bf16 if better == "bf16" else fp32, gain=bf16 / fp32)
+        taken = times(chosen, few)
+    else:
+        both = {one: times(one, few) for one in ("bf16", "fp32")}
+        # the quickest updates of each, which other work has disturbed the least
+        gain = _quickest(both["fp32"]) / _quickest(both["bf16"])
+        chosen = "bf16" if gain >= GAIN else "fp32"
+        taken = both[chosen]
+    seconds = _usual(taken)
+    if few < batch:
+        some = min(4 * few, batch)
+        more = _usual(times(chosen, some))
+        an_image = max(more - seconds, more / 50) / (some - few)  # noise must not make images free
+        seconds = more + an_image * (batch - some)
+    return Trial(precision=chosen, speed=batch / seconds, gain=gain)
 
 
 def precision_by_hardware(recipe: Recipe) -> Chosen:
@@ -91,34 +110,29 @@ def made_up(event_shape: Sequence[int], classes: int) -> Dataset:
     return Dataset(name="made up", values=pixels, labels=labels, classes=names)
 
 
-def _speed(recipe: Recipe, dataset: Dataset, precision: Chosen, device: str) -> float:
-    """Images/s of training."""
-    batch = recipe.training.batch
-    flops = cost_of(recipe, dataset.event_shape, len(dataset.classes)).flops
-    few = int(FLOPS // max(flops, 1.0))
-    if few >= batch:
-        return batch / _seconds(recipe, dataset, precision, device, batch)
-    few = max(1, few)
-    some = min(4 * few, batch)
-    less, more = (_seconds(recipe, dataset, precision, device, size) for size in (few, some))
-    an_image = max(more - less, more / 50) / (some - few)  # noise must not make images free
-    return batch / (more + an_image * (batch - some))
-
-
-def _seconds(recipe: Recipe, dataset: Dataset, precision: Chosen, device: str, batch: int) -> float:
-    """The seconds of an update of so many images, in the number of threads that turned out best."""
-    training = replace(recipe.training, batch=batch, accumulate=1, updates=LEAST + MOST, minutes=None)
+def _times(recipe: Recipe, dataset: Dataset, device: str, precision: Chosen, batch: int) -> dict[int, list[float]]:
+    """The seconds of updates of so many images, by the number of threads that they were computed with."""
+    training = replace(recipe.training, batch=batch, accumulate=1, updates=MOST, minutes=None)
     facts = DataFacts.of(dataset)
     objective = objective_of(recipe, facts.event_shape, facts.limits)
     accelerator = accelerator_of(precision, device)
     network = build_network(
         recipe.network, facts.event_shape, len(facts.classes), training.seed, outputs_of(recipe.objective)
     ).to(accelerator.device)
-    taken: list[tuple[int, float]] = []
+    taken: dict[int, list[float]] = {}
     started = time.perf_counter()
     for update in fit(build_trainee(training, network), objective, dataset, build_settings(training), accelerator):
-        taken.append((torch.get_num_threads(), batch * accelerator.num_processes / update.images_per_second))
-        if len(taken) > LEAST and time.perf_counter() - started > SECONDS:
+        taken.setdefault(torch.get_num_threads(), []).append(batch / update.images_per_second)
+        elapsed = time.perf_counter() - started
+        if elapsed > LONG or (elapsed > SECONDS and update.step >= LEAST):
             break
-    threads = taken[-1][0]
-    return statistics.median(seconds for number, seconds in taken[1:] if number == threads)
+    return taken
+
+
+def _usual(taken: dict[int, list[float]]) -> float:
+    """The seconds of an update in the best number of threads."""
+    return min(statistics.median(seconds) for seconds in taken.values())
+
+
+def _quickest(taken: dict[int, list[float]]) -> float:
+    return min(min(seconds) for seconds in taken.values())
