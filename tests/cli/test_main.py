@@ -162,6 +162,12 @@ def test_what_the_machine_refuses_is_one_line_too(monkeypatch, error, said):
     assert len(outcome.err) < 400
 
 
+def test_a_message_that_repeats_pages_is_cut_in_its_middle():
+    line = refusal("x" * 50_000)
+    assert len(line) < 2000
+    assert line.endswith("report\n")
+
+
 def test_ctrl_c_is_no_traceback(monkeypatch):
     outcome = command_that_raises(monkeypatch, KeyboardInterrupt())
     assert (outcome.code, outcome.err) == (130, "ebbtide: stopped\n")

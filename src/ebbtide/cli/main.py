@@ -13,6 +13,8 @@ from ebbtide.cli.standard_output import complain, silence
 from ebbtide.errors import EbbtideError, near_misses, printable
 
 NO_MEMORY = "there is not enough memory for this: ask for less at once (smaller pictures, batches, networks, files)"
+LONGEST_LINE = 2000
+"""Characters of a refusal."""
 TORCH_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 COMMANDS = {
@@ -81,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _refuse(message: str) -> NoReturn:
     """One line, whatever a library put into the message, and nothing in it that commands a terminal."""
-    complain(f"ebbtide: {printable(' '.join(message.split()))}")
+    line = printable(" ".join(message.split()))
+    if len(line) > LONGEST_LINE:  # it repeats what was typed, and that was pages
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 4 :]}"
+    complain(f"ebbtide: {line}")
     sys.exit(2)
 
 
