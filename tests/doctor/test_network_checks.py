@@ -19,6 +19,8 @@ from ebbtide.denoisers import (
     NetworkDenoiser,
 )
 from ebbtide.denoisers.wiener import LinearDenoiser
+from ebbtide.doctor.finding import Finding, Progress
+from ebbtide.doctor.levels import result_of
 from ebbtide.doctor.network import Patient, check_network, explained, measured
 from ebbtide.doctor.weights import Standing
 from ebbtide.schedules import (
@@ -112,7 +114,7 @@ def patient(average, network=None, *, train=TRAIN, held_out=HELD_OUT, labels=Fal
 
 def found(one):
     """The findings by name; each check speaks once."""
-    findings = list(check_network(one, measured(one)))
+    findings = [one for one in check_network(one, result_of(measured(one))) if isinstance(one, Finding)]
     assert len({finding.check for finding in findings}) == len(findings)
     return {finding.check: finding for finding in findings}
 
@@ -160,7 +162,7 @@ def test_it_is_so_with_other_schedules(schedule):
 
 def test_what_is_measured_is_the_error_of_each_on_what_was_not_seen():
     one = patient(ORACLE, Changed(lambda x0, xt, t, condition: x0 + 0.5))
-    levels = measured(one)
+    levels = result_of(measured(one))
     x0 = HELD_OUT[0].double()
     assert levels.constant == pytest.approx(float((x0 - TRAIN[0].double().mean(0)).square().mean()))
     assert levels.average.values.shape == levels.linear.values.shape == levels.network.values.shape
@@ -168,6 +170,23 @@ def test_what_is_measured_is_the_error_of_each_on_what_was_not_seen():
     assert levels.train.values.shape[1] == len(one.train[0])
     more = levels.network.mean - levels.average.mean
     assert torch.allclose(more, torch.full_like(more, 0.25), rtol=0, atol=0.1)
+
+
+def test_all_that_asks_the_network_tells_how_far_it_is():
+    """So that no piece of work is longer than a batch without a word, and each ends."""
+    one = patient(Conditional(), labels=True, others={"itself": (Conditional(), lambda x0: x0)})
+    asked, told = [], []
+    for part in (measured(one), check_network(one, result_of(measured(one)))):
+        told += [happened for happened in part if isinstance(happened, Progress)]
+    for what in dict.fromkeys(progress.what for progress in told):
+        done = [progress.done for progress in told if progress.what == what]
+        assert done == sorted(done)
+        assert done[-1] == next(progress.total for progress in told if progress.what == what)
+        asked.append(what.removeprefix("errors "))
+    assert asked == [
+        *("of the averaged weights", "of the linear denoiser", "of the last weights", "on training examples"),
+        *("with swapped colours", "with labels", "with wrong labels", "as the recipe says", "with itself"),
+    ]
 
 
 def test_a_network_that_ignores_t_is_found():
@@ -196,7 +215,7 @@ def test_levels_that_are_worse_than_the_best_linear_denoiser_are_counted_and_nam
         return torch.where(untrained.reshape(-1, 1, 1, 1), other.to(x0), x0)
 
     one = patient(Changed(half))
-    levels = measured(one)
+    levels = result_of(measured(one))
     bad = levels.average.log_snr > 1 if good == "high" else levels.average.log_snr < -1
     assert 2 <= bad.sum() < len(bad) - 1
     findings = found(one)

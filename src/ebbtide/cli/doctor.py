@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import tyro
+from rich.progress import Progress as Bar
 
 from ebbtide.cli.options import parse, screen, styled, wrote
-from ebbtide.doctor.finding import Finding, in_order
+from ebbtide.doctor.finding import Finding, Progress, in_order
 from ebbtide.doctor.levels import Errors
 from ebbtide.doctor.network import Levels
 from ebbtide.errors import require
@@ -88,16 +89,19 @@ def _findings(options: DoctorOptions, run: Run | None, device: str) -> Iterator[
 
 
 def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None]:
-    """All findings, shown as they come where someone is looking, and the errors by level."""
+    """All findings, with how far each piece of work is where someone is looking, and the errors by level."""
     findings: list[Finding] = []
     levels: Levels | None = None
-    with screen.status("looking") as status:
+    with Bar(console=screen, disable=not screen.is_terminal, transient=True) as shown:
+        task = shown.add_task("looking", total=None)
         for one in found:
             if isinstance(one, Levels):
                 levels = one
+            elif isinstance(one, Progress):
+                shown.update(task, description=one.what, completed=one.done, total=one.total)
             else:
                 findings.append(one)
-                status.update(styled(f"looked at {one.check}"))
+                shown.update(task, description=f"looked at {one.check}", completed=0, total=None)
     return findings, levels
 
 

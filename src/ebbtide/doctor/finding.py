@@ -18,6 +18,15 @@ class Finding:
     cause: str | None = None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What is being done, and how much of it; total None: nobody knows."""
+
+    what: str
+    done: int = 0
+    total: int | None = None
+
+
 def fine(check: str, text: str) -> Finding:
     """Nothing to mend."""
     return Finding(check=check, verdict="fine", text=text)

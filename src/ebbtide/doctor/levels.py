@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float64
@@ -13,10 +14,12 @@ from torch import Tensor
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import GaussianDenoiser, GaussianEstimate
+from ebbtide.doctor.finding import Progress
 from ebbtide.randomness import generator_of, normal
 from ebbtide.schedules import Schedule
 from ebbtide.times import time_of
 
+Result = TypeVar("Result")
 POINTS = 10
 LOW, HIGH = -7.0, 7.0
 """log-SNR between which is looked: beyond, nothing or everything is known."""
@@ -85,8 +88,28 @@ def same_levels(schedule: Schedule, log_snr: Tensor) -> Float64[Tensor, " points
     return _times_nearest(schedule, log_snr)
 
 
-@torch.inference_mode()
 def errors_of(
+    denoiser: GaussianDenoiser,
+    times: Sequence[float] | Tensor,
+    x0: Tensor,
+    condition: Condition | None = None,
+    **options: Any,
+) -> Errors:
+    """Those of `measuring`, at once."""
+    return result_of(measuring("errors", denoiser, times, x0, condition, **options))
+
+
+def result_of(work: Generator[Any, None, Result]) -> Result:
+    """What a generator returns in the end, whatever it yields on the way."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as ended:
+            return cast(Result, ended.value)
+
+
+def measuring(
+    what: str,
     denoiser: GaussianDenoiser,
     times: Sequence[float] | Tensor,
     x0: Tensor,
@@ -94,10 +117,11 @@ def errors_of(
     *,
     shown_times: Tensor | None = None,
     seed: int = 0,
-) -> Errors:
+) -> Generator[Progress, None, Errors]:
     """Corrupt, denoise, compare; the noise of an example is the same for every denoiser and schedule.
 
-    shown_times: what the denoiser is told instead of the time that is true.
+    shown_times: what the denoiser is told instead of the time that is true. what: whose errors, for the progress that
+    is yielded after each batch.
     """
     times = torch.as_tensor(times, dtype=torch.float64)
     told = times if shown_times is None else shown_times
@@ -107,9 +131,11 @@ def errors_of(
         for first in range(0, len(x0), BATCH):
             some = x0[first : first + BATCH]
             asked = None if condition is None else condition[slice(first, first + BATCH)]
-            xt = _noised(denoiser.corruption, some, t, seed, index, first)
-            estimate = denoiser(xt, told[index].expand(len(some)), asked)
-            parts.append((estimate.x0.double() - some.double()).square().flatten(1).mean(1).cpu())
+            with torch.inference_mode():  # not around a yield: it would be on in the caller
+                xt = _noised(denoiser.corruption, some, t, seed, index, first)
+                estimate = denoiser(xt, told[index].expand(len(some)), asked)
+                parts.append((estimate.x0.double() - some.double()).square().flatten(1).mean(1).cpu())
+            yield Progress(what, index * len(x0) + first + len(some), len(times) * len(x0))
         rows.append(torch.cat(parts))
     return Errors(times, denoiser.corruption.level(times).log_snr, torch.stack(rows))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,14 +11,14 @@ from torch import Tensor
 from ebbtide.conditions import Condition
 from ebbtide.denoisers import GaussianDenoiser
 from ebbtide.denoisers.wiener import LinearDenoiser
-from ebbtide.doctor.finding import Finding, fine, note, wrong
+from ebbtide.doctor.finding import Finding, Progress, fine, note, wrong
 from ebbtide.doctor.levels import (
     Comparison,
     Errors,
     answers_at,
     compare,
     compare_apart,
-    errors_of,
+    measuring,
     same_levels,
     times_to_look_at,
 )
@@ -77,20 +77,20 @@ class Levels:
     constant: float
 
 
-def measured(patient: Patient) -> Levels:
+def measured(patient: Patient) -> Generator[Progress, None, Levels]:
     """The errors that all checks share."""
     times = times_to_look_at(patient.average.corruption.schedule)
     x0, condition = patient.unseen
     return Levels(
-        average=errors_of(patient.average, times, x0, condition),
-        linear=errors_of(patient.linear, times, x0),
-        network=errors_of(patient.network, times, x0, condition),
-        train=errors_of(patient.average, times, *patient.train),
+        average=(yield from measuring("errors of the averaged weights", patient.average, times, x0, condition)),
+        linear=(yield from measuring("errors of the linear denoiser", patient.linear, times, x0)),
+        network=(yield from measuring("errors of the last weights", patient.network, times, x0, condition)),
+        train=(yield from measuring("errors on training examples", patient.average, times, *patient.train)),
         constant=float((x0.double().flatten(1).cpu() - patient.linear.mean).square().mean()),
     )
 
 
-def check_network(patient: Patient, levels: Levels) -> Iterator[Finding]:
+def check_network(patient: Patient, levels: Levels) -> Iterator[Finding | Progress]:
     """All checks; those that need more evaluations come only where something is wrong, or are cheap."""
     times = levels.average.times
     against_linear = compare(levels.average, levels.linear)
@@ -99,7 +99,7 @@ def check_network(patient: Patient, levels: Levels) -> Iterator[Finding]:
     yield from _time(patient, times)
     swapped = None
     if patient.unseen[0].ndim == 4 and patient.unseen[0].shape[1] == 3:
-        swapped = _channels(patient, levels)
+        swapped = yield from _channels(patient, levels)
         yield swapped
     if patient.held_out is not None and (swapped is None or swapped.verdict == "fine"):
         yield _overfit(levels)
@@ -172,7 +172,7 @@ def _overfit(levels: Levels) -> Finding:
     return fine("levels: overfitting", said)
 
 
-def _labels(patient: Patient, times: Tensor) -> Iterator[Finding]:
+def _labels(patient: Patient, times: Tensor) -> Iterator[Finding | Progress]:
     """What the right label is worth: the error with it against that with a wrong one.
 
     At high noise the label is what is left to know: it then saves at least the share of the variance that class means
@@ -185,8 +185,9 @@ def _labels(patient: Patient, times: Tensor) -> Iterator[Finding]:
     wrong_ones = torch.empty_like(condition.label)
     # half the set further on along the sorted labels is another label for nearly all
     wrong_ones[order] = condition.label[order].roll(len(order) // 2)
-    right = errors_of(patient.network, times, x0, condition)
-    false = errors_of(patient.network, times, x0, Condition(label=wrong_ones))
+    right = yield from measuring("errors with labels", patient.network, times, x0, condition)
+    told = Condition(label=wrong_ones)
+    false = yield from measuring("errors with wrong labels", patient.network, times, x0, told)
     cost = float(compare(false, right).ratio.max()) - 1
     known = explained(x0, condition.label)
     said = (
@@ -208,9 +209,10 @@ def explained(x0: Tensor, label: Tensor) -> float:
     return 1 - (within / left) / (total / (len(x) - 1)) if total > 0 else 0.0
 
 
-def _channels(patient: Patient, levels: Levels) -> Finding:
+def _channels(patient: Patient, levels: Levels) -> Generator[Progress, None, Finding]:
     x0, condition = patient.unseen
-    swapped = errors_of(patient.average, levels.average.times, x0.flip(1), condition)
+    times = levels.average.times
+    swapped = yield from measuring("errors with swapped colours", patient.average, times, x0.flip(1), condition)
     found = compare(swapped, levels.average)
     said = f"with red and blue swapped its error is {found.overall:.2f} times as large"
     # what a network says that fits neither order may come nearer to one of them by chance
@@ -221,7 +223,7 @@ def _channels(patient: Patient, levels: Levels) -> Finding:
     return fine("levels: colours", said)
 
 
-def _read_otherwise(patient: Patient, levels: Levels, bad: bool) -> Iterator[Finding]:
+def _read_otherwise(patient: Patient, levels: Levels, bad: bool) -> Iterator[Finding | Progress]:
     """Whether the weights fit another schedule, kind of prediction or range of values than the recipe's.
 
     Errors are told of the best linear denoiser's in the same reading: the wider the range, the less the noise hides.
@@ -230,13 +232,15 @@ def _read_otherwise(patient: Patient, levels: Levels, bad: bool) -> Iterator[Fin
     x0, condition = patient.unseen
     x0, condition = x0[:READ], None if condition is None else condition[slice(0, READ)]
     times, log_snr = levels.average.times[::2], levels.average.log_snr[::2]
-    own = _of_linear(errors_of(patient.average, times, x0, condition), patient.linear, patient.average)
+    errors = yield from measuring("errors as the recipe says", patient.average, times, x0, condition)
+    own = _of_linear(errors, patient.linear, patient.average)
     found: dict[str, Errors] = {}
     for name, (denoiser, there) in patient.others.items():
         moved = there(x0)
         wider = _variance(moved) / _variance(x0)
         linear = replace(patient.linear, variances=wider * patient.linear.variances)
-        errors = errors_of(denoiser, same_levels(denoiser.corruption.schedule, log_snr), moved, condition)
+        here = same_levels(denoiser.corruption.schedule, log_snr)
+        errors = yield from measuring(f"errors with {name}", denoiser, here, moved, condition)
         told = _of_linear(errors, linear, denoiser)
         # in a wider range to leave the noise in is nearly the best linear denoiser
         if wider <= 1 or _overall(told) < 1 / WORSE:

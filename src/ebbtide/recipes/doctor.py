@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
@@ -17,7 +17,7 @@ from ebbtide.data import Dataset, ValueRange
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import GaussianDenoiser, LinearDenoiser
 from ebbtide.doctor.data import check_data, quick_checks
-from ebbtide.doctor.finding import Finding, fine, note, wrong
+from ebbtide.doctor.finding import Finding, Progress, fine, note, wrong
 from ebbtide.doctor.network import Levels, Patient, check_network, measured
 from ebbtide.doctor.records import FOLLOW, HARDLY, check_records
 from ebbtide.doctor.samples import check_more_steps, check_samples
@@ -29,7 +29,7 @@ from ebbtide.guidance import bare
 from ebbtide.levels import STEP_KINDS, KindName
 from ebbtide.recipes.build import build_data, build_grid, build_schedule
 from ebbtide.recipes.corruptions import GAUSSIAN, check_corruption
-from ebbtide.recipes.draw import draw_all
+from ebbtide.recipes.draw import draw
 from ebbtide.recipes.linear import LEAST_FOR_LINEAR, apart, linear_denoiser
 from ebbtide.recipes.recipe import DataRecipe, Recipe, SamplingRecipe, ScheduleName, ScheduleRecipe
 from ebbtide.recipes.run import Run, with_sampling
@@ -37,7 +37,8 @@ from ebbtide.recipes.samplers import SAMPLERS, build_sampler
 from ebbtide.schedules import Schedule
 from ebbtide.training import checkpoints
 
-Found = Finding | Levels
+Found = Finding | Levels | Progress
+MAKING = Progress("making the best linear denoiser")
 LEAST_HELD_OUT = 8
 """Held-out examples from which errors by level are told; with fewer, training examples serve."""
 SCHEDULES: tuple[ScheduleName, ...] = ("normal", "cosine", "sigmoid", "linear", "lecture")
@@ -70,12 +71,13 @@ def examine_data(recipe: DataRecipe) -> Iterator[Finding]:
         yield from check_data(train, held_out)
 
 
-def examine_recipe(recipe: Recipe) -> Iterator[Finding]:
+def examine_recipe(recipe: Recipe) -> Iterator[Found]:
     """The data, the schedule for them, and the sampler's steps."""
     train, held_out, trouble = _loaded(recipe.data, None)
     yield from trouble
     if train is not None:
         yield from check_data(train, held_out)
+        yield MAKING
         yield from _schedule(recipe, train, _linear(recipe, train))
 
 
@@ -94,6 +96,7 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     if train is not None:
         yield from check_data(train, held_out)
         seen, rest = _looked_at(train, held_out, settings.examples)
+        yield MAKING
         linear = _linear(run.recipe, rest)
         yield from _schedule(run.recipe, train, linear)
     # weights that do not fit the recipe are refused here; those that are NaN are a finding
@@ -149,7 +152,7 @@ def _linear(recipe: Recipe, dataset: Dataset) -> LinearDenoiser | None:
 
 def _levels(patient: Patient) -> Iterator[Found]:
     """The errors by level, and what they say."""
-    levels = measured(patient)
+    levels = yield from measured(patient)
     yield levels
     if bool(levels.average.values.isfinite().all() & levels.network.values.isfinite().all()):
         yield from check_network(patient, levels)
@@ -258,22 +261,33 @@ def _stretched(x0: Tensor, own: tuple[float, float], other: tuple[float, float])
     return (x0 - own[0]) / (own[1] - own[0]) * (other[1] - other[0]) + other[0]
 
 
-def _sampling(run: Run, train: Dataset, settings: DoctorSettings) -> Iterator[Finding]:
+def _sampling(run: Run, train: Dataset, settings: DoctorSettings) -> Iterator[Finding | Progress]:
     """Samples with the labels of some examples, beside these."""
     x0, condition = _examples(train, settings.samples)
     labels = None if condition is None or not run.data.classes else condition.label
     denoiser = run.denoiser(settings.device)
     options: dict[str, Any] = {"labels": labels, "device": settings.device}
-    few = draw_all(run, denoiser, len(x0), **options)
+    few = yield from _drawn(run, denoiser, len(x0), **options)
     yield from check_samples(few, x0)
     sampling, schedule = run.recipe.sampling, denoiser.corruption.schedule
     steady = not SAMPLERS[sampling.sampler].stochastic and not sampling.eta
     if steady and _has(schedule, 2 * sampling.steps) and bool(few.isfinite().all()):
         longer = with_sampling(run, replace(sampling, steps=2 * sampling.steps))
-        many = draw_all(longer, denoiser, len(x0), **options)
+        many = yield from _drawn(longer, denoiser, len(x0), **options)
         yield check_more_steps(few, many, x0, sampling.steps)
     elif not steady and sampling.steps == schedule.steps:
         yield fine("sampling: more steps", f"all of the schedule's {schedule.steps:,} steps are taken")
+
+
+def _drawn(run: Run, denoiser: Any, count: int, **options: Any) -> Generator[Progress, None, Tensor]:
+    """Samples, as `draw_all`."""
+    steps, ends, done = run.recipe.sampling.steps, [], 0
+    for drawing in draw(run, denoiser, count, **options):
+        done += len(drawing.step.x)
+        yield Progress(f"samples in {steps} steps", done, steps * count)
+        if drawing.step.t == 0:
+            ends.append(drawing.step.x.cpu())
+    return torch.cat(ends)
 
 
 def _has(schedule: Schedule, steps: int) -> bool:
