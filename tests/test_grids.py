@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ebbtide.errors import EbbtideError
 from ebbtide.grids import GRIDS, grid_by_name, karras_grid, log_snr_grid, quadratic_grid, spread_grid, uniform_grid
-from ebbtide.schedules import table
+from ebbtide.schedules import FunctionSchedule, table
 from ebbtide.times import nearest
 from parts import SCHEDULES
 
@@ -53,12 +53,24 @@ def test_a_table_gives_as_many_times_as_it_has_and_no_more(steps, count, start, 
         assert torch.allclose((found * steps).round(), found * steps, rtol=0, atol=1e-9)
         if count == available:
             assert found.tolist() == pytest.approx([k / steps for k in range(available, -1, -1)])
-    elif grid in ("uniform", "quadratic"):
+    else:
         with pytest.raises(EbbtideError, match=f"at most {available}"):
             GRIDS[grid](made, count, start)
-    else:  # may begin later, where noise is less than the most
-        with pytest.raises(EbbtideError, match="ask for at most"):
-            GRIDS[grid](made, count, start)
+
+
+@pytest.mark.parametrize("grid", ["log-snr", "karras"])
+def test_grids_by_noise_on_a_table_of_much_noise_begin_earlier_where_their_steps_would_not_fit(grid):
+    made = table([0.02] * 1000)  # 366 of them have less noise than most
+    few, all_but_one = GRIDS[grid](made, 100, 1.0), GRIDS[grid](made, 999, 1.0)
+    assert few[0] < 0.4
+    assert all_but_one[0] > 0.99
+    assert GRIDS[grid](made, 1000, 1.0).tolist() == pytest.approx([k / 1000 for k in range(1000, -1, -1)])
+
+
+def test_times_that_a_flat_schedule_cannot_tell_apart_are_refused():
+    stairs = FunctionSchedule(lambda t: 5 - 10 * (t * 4).ceil() / 4)
+    with pytest.raises(EbbtideError, match="one level at several"):
+        log_snr_grid(stairs, 9)
 
 
 @pytest.mark.parametrize("grid", ["uniform", "quadratic"])

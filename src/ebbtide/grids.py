@@ -1,7 +1,8 @@
-"""Grids: the times that sampling walks down, from a start to 0 exactly, in any number of steps from 1 on.
+"""Grids: the times that sampling walks down, from a start to 0 exactly.
 
-Each is a rule (`GRIDS`) for where steps + 1 times should lie. A continuous schedule takes them as they are; a table
-takes its own times nearest to them, each at most once.
+Each is a rule (`GRIDS`) for where steps + 1 times should lie. A continuous schedule takes them as they are, in any
+number of steps from 1 on. A table takes its own times nearest to them, each at most once, in any number of steps up to
+those it has from the start on; where a grid by noise begins later and so many do not fit, it begins earlier.
 
     uniform     even in t; the last time of training is the first of sampling ("trailing", Lin et al. 2023,
                 arXiv:2305.08891), which leaves no noise that the network never saw
@@ -112,19 +113,26 @@ GRIDS: dict[str, Grid] = {
 }
 
 
-def on_schedule(schedule: Stepped, times: Float64[Tensor, " points"]) -> Float64[Tensor, " points"]:
+def on_schedule(
+    schedule: Stepped, times: Float64[Tensor, " points"], start: float | None = None
+) -> Float64[Tensor, " points"]:
     """Falling times, ending at 0, on the schedule's own: a table's nearest ones, moved apart where two would be one.
 
-    Raises EbbtideError where the table has not as many.
+    start: how far up they may be moved; None: not beyond the first of them. Raises EbbtideError where the table has not
+    as many from there on, and where a continuous schedule is so flat that two of them are one.
     """
+    steps = len(times) - 1
     if schedule.steps is None:
+        falls = bool((times.diff() < 0).all())
+        require(falls, f"{steps} sampling steps came to where the schedule has one level at several: ask for fewer")
         return times
     index = (nearest(schedule, times) * schedule.steps).round().long()
-    steps, available = len(times) - 1, int(index[0])
+    begin = float(times[0]) if start is None else start
+    available = round(float(nearest(schedule, torch.tensor(begin, dtype=torch.float64))) * schedule.steps)
     require(
         steps <= available,
         f"{steps} sampling steps came, but the model was made with {schedule.steps} and has {available} from "
-        f"t={float(times[0]):g} on: ask for at most {available}",
+        f"t={begin:g} on: ask for at most {available}",
     )
     left = torch.arange(steps, -1, -1)
     index = index.maximum(left)  # room for those that come after
@@ -158,7 +166,7 @@ def _by_noise(schedule: Schedule, ratios: Float64[Tensor, " steps"], start: floa
         times = known[(levels + 2 * ratios.log()[:, None]).abs().argmin(1)].minimum(first)
     if float(torch.exp(-0.5 * schedule.level(first).log_snr)) <= float(ratios[0]) * (1 + 1e-12):
         times[0] = first[0]  # inversion may end a digit beside it
-    return on_schedule(schedule, torch.cat([times, zero]))
+    return on_schedule(schedule, torch.cat([times, zero]), start)
 
 
 def grid_by_name(name: str) -> Grid:
