@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
+from ebbtide.errors import EbbtideError
 from ebbtide.schedules import (
     CosineSchedule,
     FunctionSchedule,
@@ -118,5 +119,12 @@ def test_a_flat_stretch_is_told_by_its_first_time():
 
 
 def test_a_table_has_no_time_for_every_level():
-    with pytest.raises(ValueError, match="table of 8 steps"):
+    with pytest.raises(EbbtideError, match="table of 8 steps"):
         time_of(SCHEDULES["list"], at([0.0]))
+
+
+def test_what_is_no_level_has_no_time_and_what_is_no_time_no_nearest():
+    with pytest.raises(EbbtideError, match="not a number"):
+        time_of(SCHEDULES["cosine"], at([0.0, math.nan]))
+    with pytest.raises(EbbtideError, match=r"t = 1\.5 came"):
+        nearest(SCHEDULES["list"], at([0.5, 1.5]))

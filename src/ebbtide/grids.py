@@ -149,9 +149,13 @@ def _check(steps: int, start: float) -> None:
 def _noise_ends(schedule: Schedule, steps: int, start: float, most: float, least: float) -> tuple[float, float]:
     """sigma/alpha of the first time and of the last but one."""
     _check(steps, start)
-    ratio = float(torch.exp(-0.5 * schedule.level(nearest(schedule, torch.tensor([start]))).log_snr))
-    high = min(most, ratio)
+    high = min(most, _ratio(schedule, nearest(schedule, torch.tensor([start], dtype=torch.float64))))
     return high, min(least, high / 2)
+
+
+def _ratio(schedule: Schedule, t: Float64[Tensor, " 1"]) -> float:
+    """sigma/alpha at t."""
+    return float(torch.exp(-0.5 * schedule.level(t).log_snr))
 
 
 def _by_noise(schedule: Schedule, ratios: Float64[Tensor, " steps"], start: float) -> Float64[Tensor, " points"]:
@@ -164,7 +168,7 @@ def _by_noise(schedule: Schedule, ratios: Float64[Tensor, " steps"], start: floa
         known = torch.arange(1, schedule.steps + 1, dtype=torch.float64) / schedule.steps
         levels = schedule.level(known).log_snr
         times = known[(levels + 2 * ratios.log()[:, None]).abs().argmin(1)].minimum(first)
-    if float(torch.exp(-0.5 * schedule.level(first).log_snr)) <= float(ratios[0]) * (1 + 1e-12):
+    if _ratio(schedule, first) <= float(ratios[0]) * (1 + 1e-12):
         times[0] = first[0]  # inversion may end a digit beside it
     return on_schedule(schedule, torch.cat([times, zero]), start)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ebbtide.errors import require
 from ebbtide.schedules import Schedule
+from ebbtide.waist import known_times
 
 
 @runtime_checkable
@@ -24,8 +25,8 @@ class Stepped(Protocol):
 
 
 def nearest(schedule: Stepped, t: Tensor) -> Float64[Tensor, "*batch"]:
-    """t rounded to what the schedule (or corruption) knows, but not to 0 where it was more than 0."""
-    t = t.double()
+    """t rounded to what the schedule (or corruption) knows, but not to 0 where it was more than 0; on the CPU."""
+    t = known_times(t)
     if schedule.steps is None:
         return t
     index = (t * schedule.steps).round()
@@ -54,6 +55,7 @@ def time_of(schedule: Schedule, log_snr: Float64[Tensor, "*batch"]) -> Float64[T
     EbbtideError for a table (see schedules.InterpolatedSchedule).
     """
     require(schedule.steps is None, f"a table of {schedule.steps} steps came, expected a schedule that knows every t")
+    require(not bool(log_snr.isnan().any()), "a log-SNR that is not a number came, expected one from -inf to inf")
     target = log_snr.double().cpu().unsqueeze(-1)
     last = torch.ones_like(target).view(torch.int64)
     found = torch.zeros_like(last)

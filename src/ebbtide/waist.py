@@ -39,6 +39,11 @@ def check_batch(x: Tensor, t: Tensor) -> None:
     )
 
 
+def check_some(x: Tensor) -> None:
+    """Raise EbbtideError for a set without examples, of which there is no mean and nothing to walk."""
+    require(x.ndim >= 1 and len(x) >= 1, f"x of shape {tuple(x.shape)} came, expected one example or more")
+
+
 def check_answer(answer: Tensor, x: Tensor, times: int = 1) -> None:
     """Raise EbbtideError unless a network's answer to x has x's shape, with `times` as many channels.
 

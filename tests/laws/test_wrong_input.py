@@ -16,6 +16,8 @@ from ebbtide.degradations import Fade
 from ebbtide.denoisers import FiniteOracle, GaussianOracle, MixtureOracle, NetworkDenoiser, VarianceDenoiser
 from ebbtide.denoisers.restoring import PreviousDenoiser, RestoringDenoiser
 from ebbtide.gaussian import Full
+from ebbtide.likelihood.bound import bounds
+from ebbtide.likelihood.ode import log_prob_by_ode
 from ebbtide.likelihood.pixels import TrainedPixels
 from ebbtide.networks import Mlp
 from ebbtide.objectives import *
@@ -82,6 +84,10 @@ WRONG = {
     "told(torch.tensor([3]))": r"labels of shape \(1,\) and type int64 came for 2 examples",
     "told(torch.tensor([3.0, 1.0]))": "type float32 came for 2 examples, expected one whole number",
     "loss(LabelObjective(), lambda x: x.flatten(1), label=torch.tensor([0, 16]))": "label of 16 came",
+    # no examples, where a mean is taken of them or a way is walked
+    "log_prob_by_ode(gaussian, none.double(), first=0.1)": "one example or more",
+    "next(bounds(gaussian, None, none, None))": "one example or more",
+    "gradient_moments(DenoisingObjective(corruption=free), mlp, none, None, t, generator)": "one example or more",
     # what is no covariance
     "MixtureOracle.spherical(torch.ones(2) / 2, torch.zeros(3, 16), 1.0, free)": "one weight for each",
     "Full(torch.ones(2, 3))": "expected a square matrix",

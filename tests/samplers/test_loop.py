@@ -124,7 +124,7 @@ def test_times_that_do_not_fall_from_noise_to_data_are_refused_before_anything_i
 
 def test_no_samples_are_refused_and_no_steps_have_no_end():
     oracle = FiniteOracle(POINTS, GaussianCorruption(COSINE))
-    with pytest.raises(EbbtideError, match="one sample or more"):
+    with pytest.raises(EbbtideError, match="one example or more"):
         generate(oracle, Ddim(), uniform_grid(COSINE, 2), (2,), [], seed=0)
     with pytest.raises(EbbtideError, match="no steps"):
         final(iter(()))

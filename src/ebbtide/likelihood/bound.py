@@ -21,6 +21,7 @@ from ebbtide.likelihood.ladder import Ladder
 from ebbtide.likelihood.reconstruction import Reconstruction
 from ebbtide.likelihood.terms import Term, first_term, prior_term
 from ebbtide.randomness import SampleGenerators, normal, seed_of
+from ebbtide.waist import check_some
 
 BINS = 48
 """Of log-SNR: the density of levels is constant in each, and the curves have a point a bin."""
@@ -119,6 +120,7 @@ def aimed(
     A tenth is even, so that no level is missed. Any density gives an unbiased estimate; a good one a certain one.
     """
     even = Density.even(ladder.ends)
+    check_some(x0)
     middles = (even.edges[1:] + even.edges[:-1]) / 2
     count, n = BINS, x0.shape[0]
     example = torch.arange(n).repeat_interleave(count)
@@ -148,6 +150,7 @@ def bounds(
     levels: evaluations an example, beside two for L_0; in two halves, each at even shares of the density from a random
     start, so all levels are covered and the sum is unbiased. None: every step of the ladder, with two draws of noise.
     """
+    check_some(x0)
     every = ladder.rungs
     require(levels is not None or every is not None, "the limit of many steps has no full sum: say how many levels")
     require(levels is None or levels >= 2, f"levels={levels} came, expected at least 2")

@@ -28,6 +28,7 @@ from ebbtide.errors import EbbtideError, require
 from ebbtide.gaussian import standard_normal
 from ebbtide.randomness import Randomness, uniform
 from ebbtide.times import time_of
+from ebbtide.waist import check_some
 
 State = tuple[Tensor, Tensor]
 """x (batch, *event) and the integral of the trace so far (batch,), both float64."""
@@ -67,6 +68,7 @@ def log_prob_by_ode(
     where torchdiffeq is not installed.
     """
     odeint = solver()
+    check_some(x)
     require(0 < first < 1, f"first={first} came, expected a time between 0 and 1 (exclusive)")
     require(0 < tolerance < 1, f"tolerance={tolerance} came, expected a number between 0 and 1, such as 1e-5")
     denoiser = continuous(denoiser)

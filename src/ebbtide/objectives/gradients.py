@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ebbtide.conditions import Condition
 from ebbtide.errors import require
 from ebbtide.objectives.objective import GaussianObjective
+from ebbtide.waist import check_some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ def gradient_moments(
     both without bias before the root. times: in (0, 1], those that the schedule knows. Dropout acts if the network is
     in training mode. Gradients that the parameters hold are left alone.
     """
+    check_some(x0)
     require(draws >= 2 and batch >= 1, f"draws={draws}, batch={batch} came, expected at least 2 and 1")
     inside = bool(((times > 0) & (times <= 1)).all())
     require(inside, f"times from {times.min():g} to {times.max():g} came, expected more than 0 and at most 1")

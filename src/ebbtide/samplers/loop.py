@@ -17,6 +17,7 @@ from ebbtide.denoisers.estimate import Denoiser
 from ebbtide.denoisers.restoring import Around
 from ebbtide.errors import require
 from ebbtide.randomness import Randomness, SampleGenerators
+from ebbtide.waist import check_some
 
 
 class Moved(NamedTuple):
@@ -71,7 +72,7 @@ def sample(
         falls and float(grid[-1]) >= 0 and float(grid[0]) <= 1,
         f"the times {_listed(grid)} came, expected two or more that fall from at most 1 to at least 0: see grids",
     )
-    require(x.shape[0] >= 1, f"x of shape {tuple(x.shape)} came, expected one sample or more")
+    check_some(x)
     return _walk(denoiser, sampler, grid, x, generator, condition)
 
 
