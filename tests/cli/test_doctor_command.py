@@ -1,4 +1,4 @@
-"""ebbtide doctor: says what is wrong with a run, a recipe or data, by its cause; exit code 1 where something is."""
+"""ebbtide doctor: says what is wrong with a run, a recipe or data, by its cause; exit code 3 where something is."""
 
 import json
 import re
@@ -49,14 +49,14 @@ def strict(path):
     return json.loads(path.read_text(), parse_constant=no_constant)
 
 
-def examined(target, *options, code=1):
+def examined(target, *options, code=3):
     outcome = call("doctor", target, *options)
     assert outcome.code == code, outcome
     assert outcome.err == ""
     return outcome.out
 
 
-def of_run(path, *options, code=1):
+def of_run(path, *options, code=3):
     """What is printed, and what is kept."""
     out = examined(path, *QUICK, *options, code=code)
     return out, strict(path / "doctor.json")
@@ -151,11 +151,11 @@ def test_points_are_examined_too(tmp_path, undrawn):
     ("findings", "code"),
     [
         ([fine("data: files", "a"), note("data: number", "b")], 0),
-        ([fine("data: files", "a"), wrong("data: range", "c")], 1),
+        ([fine("data: files", "a"), wrong("data: range", "c")], 3),
         ([], 0),
     ],
 )
-def test_the_exit_code_is_1_where_something_is_wrong(monkeypatch, findings, code):
+def test_the_exit_code_is_3_where_something_is_wrong(monkeypatch, findings, code):
     monkeypatch.setattr(command, "examine_data", lambda recipe: iter(findings))
     out = examined("anything", code=code)
     assert ("nothing is wrong" in out) == (code == 0)
@@ -393,5 +393,5 @@ def test_a_run_without_a_checkpoint_or_with_a_damaged_recipe_is_refused(run):
 
 def test_the_help_says_what_is_looked_at_and_what_the_exit_code_means():
     text = " ".join(call("doctor", "--help").out.replace("│", " ").split())
-    for words in ("Leaves with 1", "linear denoiser", "held-out", "schedule", "doctor.json", "a preset", "--brief"):
+    for words in ("Leaves with 3", "linear denoiser", "held-out", "schedule", "doctor.json", "a preset", "--brief"):
         assert words in text

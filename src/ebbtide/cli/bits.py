@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import tyro
 from rich.table import Table
 
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import Variance
@@ -38,7 +38,7 @@ class BitsOptions:
     example cover all of them. Writes RUN/bits.json and RUN/pictures/bits.png, which the report shows.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """The run's folder."""
     data: str | None = None
     """Another source than the run's own: a folder, IDX file, array; examples must have the same shape."""

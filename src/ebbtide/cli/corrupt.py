@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.cli.results import results_folder
 from ebbtide.corruptions import Corruption
@@ -31,7 +31,7 @@ RENAMED = {"--steps": "--corruption-steps"}
 class CorruptOptions:
     """Draw a film strip of pictures that are worn away step by step. No model is needed."""
 
-    source: tyro.conf.Positional[str]
+    source: Positional[str]
     """digits, patches, a folder of images or IDX files, an .npy, .npz or IDX file, hf:NAME."""
     corruption: str = "blur"
     """By name (the list is above); degradations can be joined: blur+snow."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import tyro
 from rich.progress import Progress as Bar
 
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.doctor.finding import Finding, Progress, in_order
 from ebbtide.doctor.levels import Errors
@@ -34,11 +34,11 @@ class DoctorOptions:
 
     Of a run: data, schedule, records, weights, the error at each noise level against the best constant and the best
     linear denoiser of its data, averaged against last weights, held-out against training examples, samples. Writes
-    RUN/doctor.json and RUN/pictures/doctor.png, which the report shows. Leaves with 1 if something is wrong, with 0 if
+    RUN/doctor.json and RUN/pictures/doctor.png, which the report shows. Leaves with 3 if something is wrong, with 0 if
     nothing is.
     """
 
-    target: tyro.conf.Positional[str]
+    target: Positional[str]
     """A run's folder, a preset or a recipe (JSON), or data: a folder of images or IDX files, an array, hf:NAME."""
     data: str | None = None
     """Another source than the run's or recipe's own, such as where the data lie now."""
@@ -71,7 +71,7 @@ def doctor(arguments: Sequence[str]) -> int:
         screen.print(styled((said, "green")))
         return 0
     screen.print(styled((said, "red"), f"; the likely cause: {'; '.join(causes)}" if causes else ""))
-    return 1
+    return 3
 
 
 def _findings(options: DoctorOptions, run: Run | None, device: str) -> Iterator[Found]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.progress import Progress
 from rich.table import Table
 
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
 from ebbtide.cli.features import features_of
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import given, parse, screen, styled, wrote
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.errors import require
@@ -53,7 +53,7 @@ class EvaluateOptions:
     RUN/evaluation.json and pictures, which the report shows.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """The run's folder."""
     samples: int = 5000
     """How many to draw."""

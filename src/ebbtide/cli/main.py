@@ -6,8 +6,8 @@ import importlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 from ebbtide.cli.standard_output import complain, silence
 from ebbtide.errors import EbbtideError, near_misses, printable
@@ -16,6 +16,16 @@ NO_MEMORY = "there is not enough memory for this: ask for less at once (smaller 
 LONGEST_LINE = 2000
 """Characters of a refusal."""
 TORCH_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+BUG = "ebbtide: this is a mistake in ebbtide: please report it with the lines above, the command and its version"
+
+EXIT_CODES = {
+    0: "done",
+    1: "a mistake in ebbtide: a traceback, please report it",
+    2: "wrong input, or what the machine refuses: one line says what, and what to do",
+    3: "the doctor found something wrong",
+    130: "stopped (Ctrl-C, kill, a closed terminal); training leaves a checkpoint",
+}
 
 COMMANDS = {
     "train": ("ebbtide.cli.train", "learn from data: ebbtide train PRESET|RECIPE.json|RUN [--data SOURCE] [--out RUN]"),
@@ -48,12 +58,15 @@ def overview() -> str:
         "",
         "to begin:  ebbtide train digits        two minutes on two cores; `ebbtide train` lists all presets",
         "           ebbtide sample runs/digits -n 100",
+        "",
+        "exit codes:",
+        *(f"  {code:<6}{meaning}" for code, meaning in EXIT_CODES.items()),
     ]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point; leaves with 0 (done), 1 (the doctor found something), 2 (wrong input), 130 (stopped)."""
+    """The entry point; leaves with one of the exit codes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot show is escaped
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -62,36 +75,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
         sys.exit(code)
-    except EbbtideError as error:
-        _refuse(str(error))
-    except MemoryError:
-        _refuse(NO_MEMORY)
-    except RuntimeError as error:  # torch's own of the same meaning
-        if not any(words in str(error) for words in TORCH_NO_MEMORY):
-            raise
-        _refuse(NO_MEMORY)
     except KeyboardInterrupt:
         complain("ebbtide: stopped")
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough
         silence(sys.stdout)
         sys.exit(0)
-    except OSError as error:  # a place that cannot be read or written, wherever that shows
-        place = "" if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: "
-        _refuse(f"{place}{error.strerror or error}")
+    except Exception as error:
+        message = _in_words(error)
+        if message is None:
+            complain("".join(traceback.format_exception(error)).rstrip())
+            complain(BUG)
+            sys.exit(1)
+        complain(f"ebbtide: {_one_line(message)}")
+        sys.exit(2)
 
 
-def _refuse(message: str) -> NoReturn:
-    """One line, whatever a library put into the message, and nothing in it that commands a terminal."""
+def _one_line(message: str) -> str:
+    """Whatever a library put into the message, and nothing in it that commands a terminal."""
     line = printable(" ".join(message.split()))
     if len(line) > LONGEST_LINE:  # it repeats what was typed, and that was pages
         line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 4 :]}"
-    complain(f"ebbtide: {line}")
-    sys.exit(2)
+    return line
+
+
+def _in_words(error: Exception) -> str | None:
+    """What the user can mend about it; None: nothing, it is a mistake in ebbtide."""
+    match error:
+        case EbbtideError():
+            return str(error)
+        case MemoryError():
+            return NO_MEMORY
+        case RuntimeError() if any(words in str(error) for words in TORCH_NO_MEMORY):
+            return NO_MEMORY
+        case OSError():  # a place that cannot be read or written, wherever that shows
+            place = "" if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: "
+            return f"{place}{error.strerror or error}"
+    return None
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all", "help"):
         print(overview())
         return 0
     if arguments[0] in ("-V", "--version"):

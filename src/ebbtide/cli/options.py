@@ -1,21 +1,22 @@
-"""Options on the command line, by tyro, and what several commands share."""
+"""The options of a command, and what several commands share."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
-import tyro
 from rich.console import Console
 from rich.text import Text
 
+from ebbtide.cli.fields import made, options_of
+from ebbtide.cli.help import ALL, SHORT, help_text, option_names
 from ebbtide.cli.standard_output import StandardOutput
-from ebbtide.errors import EbbtideError, printable, require
+from ebbtide.cli.words import Words
+from ebbtide.errors import printable
 
 Options = TypeVar("Options")
 
@@ -41,42 +42,32 @@ def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-FRAMES = str.maketrans(dict.fromkeys("╭╮╰╯│─├┤", " "))
-
-
 def parse(
     kind: type[Options],
     command: str,
     arguments: Sequence[str],
     default: Options | None = None,
+    *,
     about: str = "",
+    more: str = "",
+    target: str = "",
     renamed: Mapping[str, str] | None = None,
 ) -> Options:
-    """The command's options, read by tyro. What it cannot read is an EbbtideError, one line like all others.
+    """The command's options. What cannot be read is an EbbtideError; where help is asked for, it is printed instead.
 
-    about: added to what the help says at the top. renamed: the new names of options that were called otherwise before.
+    default: an instance, whose values are the defaults. about: added to what the help says at the top, more: what only
+    --help-all says. target: what was read before the options. renamed: the new names of options that were called
+    otherwise before.
     """
-    for argument in arguments:
-        old = argument.split("=", 1)[0].replace("_", "-")
-        require(old not in (renamed or {}), f"{old} came, which is now called {(renamed or {}).get(old)}")
-    extra: dict[str, Any] = {} if default is None else {"default": default}
-    if about:
-        extra["description"] = f"{kind.__doc__}\n\n{about}"
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                kind,
-                prog=f"ebbtide {command}",
-                args=list(arguments),
-                config=(tyro.conf.HelptextFromCommentsOff,),
-                **extra,
-            )
-    except SystemExit as left:
-        if not left.code:
-            raise
-        words = complaint.getvalue().translate(FRAMES).split()
-        raise EbbtideError(" ".join(words)) from None
+    options = tuple(options_of(kind, default))
+    asked = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if any(word in asked for word in (*SHORT, *ALL)):
+        places = [target, *(option_names(option) for option in options if option.positional)]
+        usage = " ".join(word for word in (command, *places, "[options]") if word)
+        whole = f"{inspect.cleandoc(kind.__doc__ or '')}\n\n{about}"
+        print(help_text(usage, whole, options, more, everything=any(word in asked for word in ALL)))
+        raise SystemExit(0)
+    return cast(Options, made(kind, Words(command, options, renamed or {}).read(arguments), default))
 
 
 def wrote(path: Path, what: str) -> None:

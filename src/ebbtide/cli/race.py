@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import tyro
 from rich.progress import Progress
 from rich.table import Table
 
 from ebbtide.cli.features import features_of
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
@@ -42,7 +42,7 @@ class RaceOptions:
     report shows.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """The run's folder."""
     samplers: tuple[SamplerName, ...] = ("dpm2m", "unipc", "ddim", "heun", "sde-dpm2m")
     """Who runs; `ebbtide samplers` lists them."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from rich.progress import Progress, track
 from rich.table import Table
 from torch import Tensor
 
 from ebbtide.cli.features import features_of
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import given, parse, screen, wrote
 from ebbtide.cli.reading import read_mask, read_picture
 from ebbtide.cli.results import check_file
@@ -45,9 +45,9 @@ class RestoreOptions:
     With a mask, what is white in it is painted anew, and the rest of the picture stays as it is.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """The run's folder."""
-    images: tyro.conf.Positional[tuple[Path, ...]] = ()
+    images: Positional[tuple[Path, ...]] = ()
     """Picture files, of the size that the run was trained on."""
     examples: int = 0
     """Also restore this many examples of the run's own data: held-out ones where it has a test set."""

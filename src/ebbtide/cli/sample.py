@@ -11,10 +11,10 @@ from typing import Annotated
 
 import numpy as np
 import torch
-import tyro
 from rich.progress import track
 from torch import Tensor
 
+from ebbtide.cli.fields import Positional, Short
 from ebbtide.cli.options import given, parse, screen, styled, wrote
 from ebbtide.cli.results import check_file, results_folder
 from ebbtide.errors import EbbtideError, require
@@ -41,9 +41,9 @@ class SampleOptions:
     """Draw new samples: numbered PNG files and a grid of the first hundred (for points in the plane, a figure and an
     npz). Files are written as they come, so that -n may be large; Ctrl-C leaves those that are done."""
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """The run's folder."""
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 64
+    n: Annotated[int, Short("-n")] = 64
     """How many."""
     sampler: SamplerName | None = None
     """`ebbtide samplers` says what they are. None: as the run's recipe says, or ddim if --eta is given

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import near_misses, require
 from ebbtide.evaluation.records import Diary, read_diary
@@ -25,7 +24,7 @@ from ebbtide.training import checkpoints
 class InfoOptions:
     """Say what a preset costs before anything is trained, or what a run is and how far it came."""
 
-    target: tyro.conf.Positional[str]
+    target: Positional[str]
     """A preset's name, or a run's folder."""
 
 
@@ -33,7 +32,7 @@ class InfoOptions:
 class ReportOptions:
     """Write one self-contained HTML page about a run: RUN/report.html. It opens offline."""
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """The run's folder."""
 
 

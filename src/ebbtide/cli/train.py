@@ -12,9 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
-import tyro
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ebbtide.cli.fields import Nameless
+from ebbtide.cli.help import ALL, SHORT, filled
 from ebbtide.cli.options import output, parse, screen, styled, wrote
 from ebbtide.cli.standard_output import complain
 from ebbtide.errors import printable, require
@@ -27,8 +28,11 @@ from ebbtide.recipes.session import Ended, Note
 from ebbtide.recipes.train import train as train_run
 from ebbtide.training import Update
 
-HELP = ("-h", "--help")
 TARGET = "PRESET|RECIPE.json|RUN"
+EXAMPLES = """  ebbtide train digits                       a preset
+  ebbtide train images --data photos/        your own pictures
+  ebbtide train digits --network.channels 64 --minutes 5
+  ebbtide train runs/digits --resume         go on with a run"""
 RENAMED = {
     "--steps": "--updates (steps are those of sampling)",
     "--training.steps": "--training.updates",
@@ -38,7 +42,7 @@ RENAMED = {
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Learn from data. Every field of the recipe is an option too; the defaults shown are those of the preset."""
+    """Learn from data. The defaults shown are those of the preset."""
 
     data: str | None = None
     """What to learn from: digits, dots, swiss-roll, moons, mixture, a folder of images or IDX files, an .npy, .npz or
@@ -52,22 +56,22 @@ class TrainOptions:
     seed: int | None = None
     """All randomness of the run; None: the preset's."""
     objective: ObjectiveName | None = None
-    """The loss, by name (the list is above); None: as the fields --objective.... say."""
+    """The loss, by name (--help-all says what they are); None: as the fields --objective.... say."""
     resume: bool = False
     """Go on from the newest checkpoint of --out, exactly as if training had never stopped."""
     device: str = "auto"
     """Where to compute: auto (a GPU that torch sees, else the CPU), cpu, cuda, cuda:1, mps."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    recipe: Annotated[Recipe, Nameless()] = field(default_factory=Recipe)
     """The recipe itself, every field an option."""
 
 
 def train(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     if not arguments:
-        print(f"usage: ebbtide train {TARGET} [options]    (--help lists them)\n\n{presets_in_words()}")
+        print(f"usage: ebbtide train {TARGET} [options]    (--help lists them)\n\n{filled(presets_in_words())}")
         return 2
     base = _base(arguments)
-    target, rest = (arguments[0], arguments[1:]) if arguments[0] not in HELP else ("digits", arguments)
+    target, rest = (arguments[0], arguments[1:]) if arguments[0] not in (*SHORT, *ALL) else ("digits", arguments)
     options = _parsed(rest, base)
     out = _folder(target, options)
     if options.resume:  # what is given now changes the run's own recipe
@@ -78,8 +82,16 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:
-    about = f"{presets_in_words()}\n\n{corruptions_in_words()}\n\n{objectives_in_words()}"
-    return parse(TrainOptions, f"train {TARGET}", arguments, TrainOptions(recipe=base), about, RENAMED)
+    return parse(
+        TrainOptions,
+        "train",
+        arguments,
+        TrainOptions(recipe=base),
+        about=f"{EXAMPLES}\n\npresets: {', '.join(PRESETS)} (`ebbtide train` says what they are)",
+        more=f"{presets_in_words()}\n\n{corruptions_in_words()}\n\n{objectives_in_words()}",
+        target=TARGET,
+        renamed=RENAMED,
+    )
 
 
 def presets_in_words() -> str:
@@ -90,7 +102,7 @@ def presets_in_words() -> str:
 def _base(arguments: Sequence[str]) -> Recipe:
     """The recipe whose values are the defaults: it must be known before the options can be read."""
     name = arguments[0]
-    if name in HELP:
+    if name in (*SHORT, *ALL):
         return PRESETS["digits"].recipe
     require(
         not name.startswith("-"),

@@ -1,0 +1,112 @@
+"""What `ebbtide COMMAND --help` and `--help-all` print: as wide as the terminal, and the first on about a page."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING
+from typing import Any
+
+from ebbtide.cli.fields import Option
+
+WIDEST, NARROWEST = 110, 50
+INDENT = 28
+SHORT, ALL = ("-h", "--help"), ("--help-all",)
+
+
+def width() -> int:
+    """Columns of the terminal, within what reads well."""
+    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((80, 24)).columns))
+
+
+def help_text(usage: str, about: str, options: Sequence[Option], more: str = "", everything: bool = False) -> str:
+    """usage: what follows `usage: ebbtide`. about: paragraphs; lines that are indented stay as they are.
+
+    more: what only --help-all says. Options of parts (--training.batch) are in --help-all only.
+    """
+    parts = [f"usage: ebbtide {usage}", filled(about)]
+    shown = [option for option in options if everything or not option.nested]
+    places = [option for option in shown if option.positional]
+    if places:
+        parts.append("\n".join(line for option in places for line in _entry(option)))
+    sections: dict[str, list[Option]] = {}
+    for option in shown:
+        if not option.positional:
+            title = f"{'.'.join(option.path[1:-1])} options" if option.nested and len(option.path) > 2 else "options"
+            sections.setdefault(title, []).append(option)
+    for title, group in sections.items():
+        parts.append("\n".join([f"{title.strip()}:", *(line for option in group for line in _entry(option))]))
+    left = len(options) - len(shown)
+    if left:
+        parts.append(f"--help-all explains {left} more options: every field of the recipe")
+    if everything and more:
+        parts.append(filled(more))
+    return "\n\n".join(parts)
+
+
+def filled(text: str) -> str:
+    """Paragraphs wrapped to the width; lines that begin with spaces are kept, but for what is too long in them."""
+    found = []
+    for block in text.strip("\n").split("\n\n"):
+        if any(line.startswith(" ") for line in block.split("\n")):
+            found.append("\n".join(_wrapped_line(line) for line in block.split("\n")))
+        else:
+            found.append(textwrap.fill(" ".join(block.split()), width(), break_on_hyphens=False))
+    return "\n\n".join(found)
+
+
+def _wrapped_line(line: str) -> str:
+    """A line of a list, `  name   what it is`: what is too long goes on under its second column."""
+    name, gap, rest = line.rstrip().partition("  ") if not line.startswith(" ") else _columns(line.rstrip())
+    begin = name + gap
+    return (
+        textwrap.fill(
+            rest, width(), initial_indent=begin, subsequent_indent=" " * (len(begin) or 2), break_on_hyphens=False
+        )
+        or begin
+    )
+
+
+def _columns(line: str) -> tuple[str, str, str]:
+    stripped = line.lstrip()
+    name, gap, rest = stripped.partition("  ")
+    spaces = len(rest) - len(rest.lstrip())
+    indent = line[: len(line) - len(stripped)]
+    return (indent + name, gap + " " * spaces, rest.lstrip()) if gap else (indent, "", stripped)
+
+
+def _entry(option: Option) -> Iterator[str]:
+    """An option and what it is, side by side."""
+    names = option_names(option)
+    text = " ".join(part for part in (option.about, _told(option)) if part)
+    lines = textwrap.wrap(text, width() - INDENT, break_on_hyphens=False) or [""]
+    if len(names) > INDENT - 4:
+        yield f"  {names}"
+    else:
+        yield f"  {names:{INDENT - 2}}{lines.pop(0)}".rstrip()
+    yield from (" " * INDENT + line for line in lines)
+
+
+def option_names(option: Option) -> str:
+    """As they are written in the help, with a word for the value."""
+    if option.positional:
+        return f"[{option.name} ...]" if option.many else option.name
+    if option.switch:
+        return f"{option.name}, {option.off}" if option.default is True else option.name
+    value = {int: "N", float: "X"}.get(option.kind, option.path[-1].upper().split("_")[-1])
+    names = f"{option.short}, {option.name}" if option.short else option.name
+    return f"{names} {value}" + (" ..." if option.many else "")
+
+
+def _told(option: Option) -> str:
+    """The choices and the default, as far as the explanation does not tell them."""
+    choices = "" if all(word in option.about for word in option.choices) else f"One of {', '.join(option.choices)}."
+    default = _plain(option.default)
+    return " ".join(part for part in (choices, f"(default: {default})" if default else "") if part)
+
+
+def _plain(value: Any) -> str:
+    if value is MISSING or value is None or isinstance(value, bool):
+        return ""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
