@@ -12,6 +12,8 @@ from ebbtide.cli.fields import Option
 
 WIDEST, NARROWEST = 110, 50
 INDENT = 28
+MOST = 12
+"""Choices that are listed; of more the explanation says where they are."""
 SHORT, ALL = ("-h", "--help"), ("--help-all",)
 
 
@@ -101,7 +103,8 @@ def option_names(option: Option) -> str:
 
 def _told(option: Option) -> str:
     """The choices and the default, as far as the explanation does not tell them."""
-    choices = "" if all(word in option.about for word in option.choices) else f"One of {', '.join(option.choices)}."
+    told = len(option.choices) > MOST or all(word in option.about for word in option.choices)
+    choices = "" if told else f"One of {', '.join(option.choices)}."
     default = _plain(option.default)
     return " ".join(part for part in (choices, f"(default: {default})" if default else "") if part)
 

@@ -61,7 +61,7 @@ class RestoreOptions:
     """Also restore this many held-out examples, and say how like their originals they are: PSNR, SSIM (needs
     ebbtide[metrics]) and Fréchet distance of the corrupted, the restored directly, and step by step."""
     sampler: SamplerName | None = None
-    """None: as the run's recipe says; with a mask pc, which heeds what is known best."""
+    """`ebbtide samplers` lists them. None: as the run's recipe says; with a mask pc, which heeds what is known best."""
     steps: int | None = None
     """Steps for the whole way; a level of 0.5 takes half of them. None: as the run's recipe says."""
     label: str | None = None
