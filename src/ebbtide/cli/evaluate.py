@@ -68,7 +68,7 @@ class EvaluateOptions:
     bits: int = 500
     """Held-out examples whose bits a dimension are measured; 0: none."""
     sampler: SamplerName | None = None
-    """Another way to draw than the recipe's."""
+    """Another way to draw than the recipe's: `ebbtide samplers` lists them."""
     steps: int | None = None
     """Another number of network evaluations a sample."""
     seed: int = 0
