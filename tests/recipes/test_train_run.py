@@ -8,7 +8,7 @@ import json
 import math
 import os
 import random
-import time
+import sys
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from PIL import Image
 from ebbtide.errors import EbbtideError, TrainingStopped
 from ebbtide.evaluation.records import Records, read_records
 from ebbtide.objectives import DenoisingObjective, Losses
-from ebbtide.recipes import lock, showing
+from ebbtide.recipes import lock, session, showing
 from ebbtide.recipes import train as train_module
 from ebbtide.recipes.corruptions import objective_of
 from ebbtide.recipes.draw import draw_all
@@ -30,7 +30,7 @@ from ebbtide.recipes.train import train
 from ebbtide.recipes.trial import WORTH
 from ebbtide.training import Update, checkpoints
 from ebbtide.training.fit import PATIENCE
-from trials import differing, everything_in, last, pictures, small, trained, updates
+from trials import Clock, differing, everything_in, last, pictures, small, trained, updates
 
 QUICK = partial(small, "swiss-roll")
 
@@ -378,10 +378,12 @@ def test_nothing_that_could_run_code_is_written(tmp_path):
 
 def test_pictures_take_a_small_share_of_a_budget_of_minutes(tmp_path, monkeypatch):
     """Slow pictures are left out rather than training; with a budget of steps they are all drawn."""
-    each, minutes = 0.2, 0.05
+    each, minutes, clock = 0.2, 0.05, Clock(tick=0.02)
+    monkeypatch.setattr(sys.modules["ebbtide.training.fit"], "time", clock)
+    monkeypatch.setattr(session, "time", clock)
 
     def slowly(run, denoiser, dataset, step, device):
-        time.sleep(each)
+        clock.now += each
         path = run.path / "samples" / f"step-{step:08d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.new("L", (4, 4)).save(path)

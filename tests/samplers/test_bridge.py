@@ -84,7 +84,7 @@ def test_the_samples_of_the_loop_have_the_moments_of_the_steps(name):
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("spread", [0.25, 1.0, 4.0])
-def test_with_more_steps_the_moments_tend_to_those_of_the_data_at_first_order(name, spread):
+def test_with_more_steps_the_moments_tend_to_those_of_the_data_at_first_order(name, spread, unchecked):
     center = torch.ones(1, dtype=torch.float64)
     oracle = GaussianOracle(center, torch.full((1, 1), spread, dtype=torch.float64), CORRUPTION)
     start = oracle.marginal(torch.ones((), dtype=torch.float64))

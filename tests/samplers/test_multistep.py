@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import pytest
 import torch
 
 from ebbtide.corruptions import GaussianCorruption
@@ -77,15 +76,15 @@ def test_a_straight_path_of_x0_is_followed_exactly_in_one_extrapolation():
     torch.testing.assert_close(x, expected)
 
 
-@pytest.mark.parametrize("steps", [5, 10, 20])
-def test_few_steps_draw_a_mixture_better_than_ddim_does(steps):
+def test_few_steps_draw_a_mixture_better_than_ddim_does(unchecked):
     """Against DDIM in very many steps, from the same noise."""
     means = torch.tensor([[-2.0, 0.0], [2.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
     oracle = MixtureOracle.spherical(torch.full((3,), 1 / 3, dtype=torch.float64), means, 0.3, CORRUPTION)
     x = noise(200, 2, seed=5)
-    truth = final(sample(oracle, Ddim(), grid_of(2000), x, seeded(0)))
-    ours, ddim = (final(sample(oracle, sampler, grid_of(steps), x, seeded(0))) for sampler in (DpmSolver2M(), Ddim()))
-    assert (ours - truth).norm() < 0.7 * (ddim - truth).norm()
+    truth = final(sample(oracle, Ddim(), grid_of(1000), x, seeded(0)))
+    for steps in (5, 10, 20):
+        ours, ddim = (final(sample(oracle, one, grid_of(steps), x, seeded(0))) for one in (DpmSolver2M(), Ddim()))
+        assert (ours - truth).norm() < 0.7 * (ddim - truth).norm()
 
 
 def test_it_is_diffusers_step_by_step():
