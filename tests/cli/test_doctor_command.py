@@ -1,5 +1,6 @@
 """ebbtide doctor: says what is wrong with a run, a recipe or data, by its cause; exit code 3 where something is."""
 
+import io
 import json
 import re
 import shutil
@@ -8,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from ebbtide.cli import doctor as command
-from ebbtide.doctor.finding import fine, note, wrong
+from ebbtide.cli.options import Screen
+from ebbtide.doctor.finding import Progress, fine, note, wrong
 from ebbtide.recipes.as_json import to_json
 from ebbtide.recipes.run import open_run
 from ebbtide.training import checkpoints
@@ -26,7 +27,7 @@ MARKED = r"^(wrong|note |fine )  (data|schedule|sampling|training|weights|levels
 def wide():
     """A screen so wide that no line is broken."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "screen", Console(highlight=False, soft_wrap=True, width=250))
+        patch.setattr(command, "screen", Screen(highlight=False, soft_wrap=True, width=250))
         yield
 
 
@@ -160,6 +161,17 @@ def test_the_exit_code_is_3_where_something_is_wrong(monkeypatch, findings, code
     out = examined("anything", code=code)
     assert ("nothing is wrong" in out) == (code == 0)
     assert "the likely cause" not in out
+
+
+def test_on_a_terminal_the_work_is_seen_and_elsewhere_only_what_was_found(monkeypatch):
+    work = [Progress("errors of something", 1, 2), fine("data: files", "a")]
+    monkeypatch.setattr(command, "examine_data", lambda recipe: iter(work))
+    assert "something" not in examined("anything", code=0)
+    terminal = Screen(file=io.StringIO(), force_terminal=True, highlight=False, width=250)
+    monkeypatch.setattr(command, "screen", terminal)
+    monkeypatch.setattr(command, "examine_data", lambda recipe: iter(work[:1]))
+    examined("anything", code=0)
+    assert "errors of something" in terminal.file.getvalue()
 
 
 def test_causes_come_first_and_once_and_brief_leaves_out_what_is_fine(monkeypatch):

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from ebbtide.cli import decoder
 from ebbtide.cli import evaluate as command
 from ebbtide.cli import features as command_features
+from ebbtide.cli.options import Screen
 from ebbtide.evaluation.quality import METRICS, SCALE
 from ebbtide.recipes import evaluate as recipe_module
 from ebbtide.recipes import features, pixels
@@ -32,7 +32,7 @@ def cheap():
         patch.setattr(pixels, "SETTINGS", replace(pixels.SETTINGS, updates=2, batch=8, warmup=1))
         patch.setattr(recipe_module, "MOST_ROWS", 300)
         patch.setattr(recipe_module, "MOST_NEAR", 100)
-        patch.setattr(command, "screen", Console(highlight=False, soft_wrap=True, width=250))
+        patch.setattr(command, "screen", Screen(highlight=False, soft_wrap=True, width=250))
         yield
 
 
@@ -231,12 +231,15 @@ def test_a_set_without_a_test_split_says_what_its_classifier_was_judged_on(colou
 
 def test_on_a_terminal_there_are_bars(run, undrawn, monkeypatch, tmp_path):
     monkeypatch.setenv("EBBTIDE_CACHE", str(tmp_path / "cache"))
-    terminal = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=250)
+    terminal = Screen(file=io.StringIO(), force_terminal=True, highlight=False, width=250)
     monkeypatch.setattr(command, "screen", terminal)
     monkeypatch.setattr(command_features, "screen", terminal)
     monkeypatch.setattr(decoder, "screen", terminal)
     evaluated(run, *QUICK)
-    for words in ("training the features", "drawing samples", "measuring bits", "Fréchet distance"):
+    for words in (
+        *("training the features", "looking at the training set", "looking at unseen examples", "drawing samples"),
+        *("comparing sets", "looking for copies", "measuring bits", "Fréchet distance"),
+    ):
         assert words in terminal.file.getvalue()
 
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from ebbtide.cli import race as command
+from ebbtide.cli.options import Screen
 from ebbtide.evaluation.race import leader_in_words
 from ebbtide.recipes import evaluate as recipe_module
 from ebbtide.recipes import features
@@ -25,7 +25,7 @@ def cheap():
         patch.setattr(features, "MOST_UPDATES", 2)
         patch.setattr(recipe_module, "MOST_ROWS", 300)
         patch.setattr(command, "RaceSettings", partial(command.RaceSettings, reference_steps=20))
-        patch.setattr(command, "screen", Console(highlight=False, soft_wrap=True, width=250))
+        patch.setattr(command, "screen", Screen(highlight=False, soft_wrap=True, width=250))
         yield
 
 

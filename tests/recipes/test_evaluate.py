@@ -24,11 +24,13 @@ from ebbtide.recipes import evaluate as module
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.evaluate import (
     LEAST,
+    METRICS,
     Drawn,
     EvaluateSettings,
     Sides,
     Sketch,
     compared,
+    comparing,
     draw_samples,
     look_for_copies,
     sides,
@@ -117,6 +119,19 @@ def test_of_a_dataset_some_are_taken_all_over_it_out_of_order_and_the_same_each_
 
 
 # --- which sets are compared ------------------------------------------------------------------------------------------
+
+
+def test_long_work_is_told_piece_by_piece():
+    """A thousand examples at a time, and each metric as it comes."""
+    features, dataset = (
+        Values(2),
+        Dataset(name="points", values=np.random.default_rng(0).normal(size=(2500, 2)).astype(np.float32)),
+    )
+    assert [sketch.count for sketch in Sketch.growing(dataset, features)] == [1000, 2000, 2500]
+    sketch = Sketch.of(dataset, features)
+    names = [set(found) for found in (dict(one) for one in comparing(sketch, sketch, 60))]
+    assert len(names) == METRICS
+    assert all(before < after for before, after in zip(names, names[1:], strict=False))
 
 
 def test_where_there_is_a_test_split_it_is_the_unseen_side():

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
-from ebbtide.cli.features import features_of
+from ebbtide.cli.features import features_of, sketch_of
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import given, parse, screen, styled, wrote
 from ebbtide.corruptions import GaussianCorruption
@@ -26,12 +26,13 @@ from ebbtide.recipes.bits import Asked, BitsSettings, ask, summary
 from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.evaluate import (
     LEAST,
+    METRICS,
     Copies,
     Drawn,
     EvaluateSettings,
     Sides,
     Sketch,
-    compared,
+    comparing,
     draw_samples,
     look_for_copies,
     sides,
@@ -109,13 +110,12 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.bits and not noise:
         screen.print(f"no bits, which only Gaussian noise has: the run learned to undo {run.recipe.corruption.name}")
     features = features_of(both, options.features, options.weights_file, settings.device)
-    reference, unseen = Sketch.of(both.reference, features), Sketch.of(both.unseen, features)
+    reference = sketch_of(both.reference, features, "the training set")
+    unseen = sketch_of(both.unseen, features, "unseen examples")
     drawn = _drawn(run, settings, features)
-    sets = {"samples": compared(drawn.sketch, reference)}
-    if unseen.count < drawn.sketch.count:
-        sets["as_many"] = compared(drawn.sketch, reference, unseen.count)
-    sets["unseen"] = compared(unseen, reference)
-    copies = look_for_copies(drawn.first, both)
+    sets = _compared(drawn.sketch, reference, unseen)
+    with screen.status("looking for copies"):
+        copies = look_for_copies(drawn.first, both)
     found: dict[str, Any] = {
         "features": features.name,
         "data": both.train.name,
@@ -147,6 +147,22 @@ def _drawn(run: Run, settings: EvaluateSettings, features: Features) -> Drawn:
                 return done
             progress.update(task, completed=done)
     raise AssertionError("samples ended without a result")
+
+
+def _compared(samples: Sketch, reference: Sketch, unseen: Sketch) -> dict[str, Any]:
+    """All sets against the reference; as_many: as many samples as there are unseen examples."""
+    asked: dict[str, tuple[Sketch, int | None]] = {"samples": (samples, None)}
+    if unseen.count < samples.count:
+        asked["as_many"] = (samples, unseen.count)
+    asked["unseen"] = (unseen, None)
+    sets: dict[str, Any] = {}
+    with Progress(console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        task = progress.add_task("comparing sets", total=METRICS * len(asked))
+        for name, (sketch, count) in asked.items():
+            for found in comparing(sketch, reference, count):
+                sets[name] = found
+                progress.advance(task)
+    return sets
 
 
 def _asked(run: Run, settings: EvaluateSettings, both: Sides, examples: int) -> Asked:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.progress import track
+from rich.progress import Progress, track
 
 from ebbtide.cli.options import screen
-from ebbtide.recipes.evaluate import Sides
+from ebbtide.data import Dataset
+from ebbtide.recipes.evaluate import MOST_REAL, Sides, Sketch
 from ebbtide.recipes.features import (
     Features,
     FeaturesName,
@@ -18,6 +19,15 @@ from ebbtide.recipes.features import (
     updates_for,
 )
 from ebbtide.recipes.inception import Inception
+
+
+def sketch_of(dataset: Dataset, features: Features, words: str) -> Sketch:
+    """A set told in these features, under a progress bar."""
+    with Progress(console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        task = progress.add_task(f"looking at {words}", total=min(len(dataset), MOST_REAL))
+        for sketch in Sketch.growing(dataset, features):
+            progress.update(task, completed=sketch.count)
+    return sketch
 
 
 def features_of(both: Sides, wanted: FeaturesName, weights_file: Path | None = None, device: str = "auto") -> Features:

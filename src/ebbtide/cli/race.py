@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.progress import Progress
 from rich.table import Table
 
-from ebbtide.cli.features import features_of
+from ebbtide.cli.features import features_of, sketch_of
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import require
@@ -98,7 +98,8 @@ def race(arguments: Sequence[str]) -> int:
     device = device_of(options.device)
     denoiser = run.denoiser(device, options.weights)
     both = sides(run, EvaluateSettings(source=options.data))
-    real = Sketch.of(both.reference, features_of(both, options.features, device=device))
+    features = features_of(both, options.features, device=device)
+    real = sketch_of(both.reference, features, "the training set")
     settings = RaceSettings(
         samplers=options.samplers,
         evaluations=tuple(sorted(set(options.evaluations))),

@@ -122,12 +122,18 @@ class Sketch:
     @classmethod
     def of(cls, dataset: Dataset, features: Features, most: int = MOST_REAL) -> Sketch:
         """Of a dataset's examples, spread over it and in an order that does not follow its own."""
+        *_, sketch = cls.growing(dataset, features, most)
+        return sketch
+
+    @classmethod
+    def growing(cls, dataset: Dataset, features: Features, most: int = MOST_REAL) -> Iterator[Sketch]:
+        """The same, yielded after each thousand examples."""
         sketch = cls(features)
         chosen = spread(len(dataset), most)
         chosen = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0)).numpy()]
         for first in range(0, len(chosen), 1000):
             sketch.add(dataset.values[chosen[first : first + 1000]])
-        return sketch
+            yield sketch
 
     @property
     def count(self) -> int:
@@ -185,6 +191,16 @@ def _batch(run: Run, denoiser: Any, settings: EvaluateSettings, count: int, **op
 
 def compared(sketch: Sketch, reference: Sketch, count: int | None = None) -> dict[str, Any]:
     """All metrics of a set against the reference. count: of its first rows only."""
+    *_, found = comparing(sketch, reference, count)
+    return found
+
+
+METRICS = 3
+"""Pieces of work that `comparing` yields after."""
+
+
+def comparing(sketch: Sketch, reference: Sketch, count: int | None = None) -> Iterator[dict[str, Any]]:
+    """The metrics so far, each time that one more was taken; all of them at last."""
     rows, moments = sketch.rows, sketch.moments
     if count is not None:
         rows = rows[:count]
@@ -192,17 +208,17 @@ def compared(sketch: Sketch, reference: Sketch, count: int | None = None) -> dic
         total.add(rows)
         moments = total.moments()
     real, known = reference.rows, reference.moments
+    found: dict[str, Any] = {"count": moments.count}
+    found["frechet"] = asdict(Measured(frechet(moments, known), frechet_error(moments, known, rows, real)))
+    yield found
+    found["kernel"] = asdict(kernel_distance(rows, real))
+    yield found
     same = min(len(rows), len(real))
     near = precision_recall(real[:same], rows[:same])
-    found = {
-        "frechet": Measured(frechet(moments, known), frechet_error(moments, known, rows, real)),
-        "kernel": kernel_distance(rows, real),
-        "precision": near.precision,
-        "recall": near.recall,
-    }
+    found |= {"precision": asdict(near.precision), "recall": asdict(near.recall)}
     if count is None and sketch.score is not None:
-        found["inception_score"] = sketch.score
-    return {"count": moments.count, **{name: asdict(value) for name, value in found.items()}}
+        found["inception_score"] = asdict(sketch.score)
+    yield found
 
 
 @dataclass(frozen=True)
