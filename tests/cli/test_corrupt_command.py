@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ebbtide.data.pictures import load_pictures
+from ebbtide.evaluation.pictures import GAP
 from ebbtide.files import LIST
 from ebbtide.recipes.corruptions import CORRUPTIONS
 from trials import call, everything_in, pictures, refusal
@@ -11,8 +13,7 @@ from trials import call, everything_in, pictures, refusal
 
 @pytest.mark.parametrize("name", [*CORRUPTIONS, "blur+snow"])
 def test_every_name_makes_a_strip_that_begins_with_the_pictures_themselves(name, tmp_path):
-    options = ("--other", "patches") if name == "animorph" else ()
-    outcome = call("corrupt", "digits", "--corruption", name, "--out", tmp_path / "out", "--levels", 3, *options)
+    outcome = call("corrupt", "digits", "--corruption", name, "--out", tmp_path / "out", "--levels", 3)
     assert outcome.code == 0, outcome
     strips = [np.asarray(Image.open(tmp_path / "out" / "strip.png"))]
     assert call("corrupt", "digits", "--corruption", "fade", "--out", tmp_path / "fade", "--levels", 3).code == 0
@@ -29,6 +30,27 @@ def test_ones_own_pictures_in_colour_and_a_film(tmp_path):
     assert set(everything_in(tmp_path / "out")) == {LIST, "strip.png", "film.gif"}
 
 
+def test_a_photograph_keeps_its_shape_and_is_made_smaller_if_it_is_large(tmp_path):
+    photo, small = tmp_path / "photo.jpg", tmp_path / "small.png"
+    Image.fromarray(np.full((300, 600, 3), (200, 40, 40), np.uint8)).save(photo)
+    Image.fromarray(np.full((20, 30), 90, np.uint8)).save(small)
+    shapes = {(photo,): (128, 256, 3), (small,): (20, 30, 1), (small, photo): (20, 30, 3)}
+    for files, shape in shapes.items():
+        assert load_pictures(files).values.shape == (len(files), *shape)
+    out = tmp_path / "out"
+    assert call("corrupt", photo, small, "--corruption", "blur+snow", "--levels", 2, "--out", out).code == 0
+    with Image.open(out / "strip.png") as strip:
+        assert strip.size == (2 * 256 + GAP, 20 + 2 * 128 + GAP)
+        assert strip.getpixel((128, 84)) == (200, 40, 40)
+
+
+def test_without_another_set_animorph_turns_into_patches(tmp_path):
+    for name, options in (("usual", ()), ("named", ("--other", "patches"))):
+        given = ("--corruption", "animorph", "--levels", 2, "--examples", 2)
+        assert call("corrupt", "digits", *given, *options, "--out", tmp_path / name).code == 0
+    assert everything_in(tmp_path / "usual")["strip.png"] == everything_in(tmp_path / "named")["strip.png"]
+
+
 def test_a_seed_is_repeated_to_the_bit(tmp_path):
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         call("corrupt", "digits", "--corruption", "naive", "--seed", seed, "--out", tmp_path / name)
@@ -41,7 +63,11 @@ def test_a_seed_is_repeated_to_the_bit(tmp_path):
     [
         (("digits", "--corruption", "bluur"), "Did you mean blur"),
         (("digits", "--corruption", "gaussian+blur"), "only those can be joined"),
-        (("digits", "--corruption", "animorph"), "--other"),
+        (("digits", "moons"), "several sources came, and 'digits' is no picture file"),
+        (("digits", "--levels", 101), "at most 100"),
+        (("digits", "--examples", 101), "at most 100"),
+        ((__file__,), "test_corrupt_command.py cannot be read as a picture"),
+        ((), "SOURCES is missing"),
         (("moons",), "holds points"),
         (("digits", "--corruption", "blur", "--corruption-steps", 7), "steps=7 came for the corruption blur"),
         (("digits", "--corruption", "naive", "--steps", 7), "now called --corruption-steps"),

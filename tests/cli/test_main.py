@@ -46,7 +46,7 @@ def options_of(kind, prefix="--"):
     for field in dataclasses.fields(kind):
         if dataclasses.is_dataclass(field.default):
             yield from options_of(type(field.default), f"{prefix}{field.name}.")
-        elif f"{prefix}{field.name}" not in ("--run", "--target", "--images", "--recipe", "--source"):
+        elif f"{prefix}{field.name}" not in ("--run", "--target", "--images", "--recipe", "--sources"):
             yield prefix + field.name.replace("_", "-")
 
 

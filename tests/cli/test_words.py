@@ -8,6 +8,7 @@ import pytest
 
 from ebbtide.cli.fields import Nameless, Positional, Short
 from ebbtide.cli.options import parse
+from ebbtide.data.images import Size
 from ebbtide.errors import EbbtideError
 from trials import grey_run, refusal
 
@@ -37,6 +38,7 @@ class Options:
     n: Annotated[int, Short("-n")] = 64
     level: float | None = None
     label: str | None = None
+    size: Size | None = None
     split: Literal["train", "test"] | None = None
     samplers: tuple[Literal["ddim", "heun"], ...] = ("ddim",)
     gif: bool = False
@@ -61,6 +63,8 @@ def read(*words):
         (["--label", "none"], {"label": "none"}),
         (["--label=-x=y"], {"label": "-x=y"}),
         (["--label", ""], {"label": ""}),
+        (["--size", "32"], {"size": 32}),
+        (["--size", "32x48"], {"size": (32, 48)}),
         (["--split", "test"], {"split": "test"}),
         (["--samplers", "heun", "ddim"], {"samplers": ("heun", "ddim")}),
         (["--samplers", "--gif"], {"samplers": (), "gif": True}),
@@ -95,6 +99,7 @@ def test_what_is_not_given_is_as_in_the_default():
         (["-n", "1.5"], "-n '1.5' came, expected a whole number."),
         (["-n", "9" * 40], "too large"),
         (["-n", "9" * 9999], "expected a whole number"),
+        (["--size", "3x"], "--size '3x' came, expected a number of pixels (32) or height and width (32x48) or None."),
         (["--level", "much"], "--level 'much' came, expected a number or None."),
         (["--part.flags", "yes"], "--part.flags 'yes' came, expected true or false."),
         (["-n"], "-n came without a value, expected a whole number."),

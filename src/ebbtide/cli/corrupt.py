@@ -15,7 +15,9 @@ from ebbtide.cli.results import results_folder
 from ebbtide.corruptions import Corruption
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
-from ebbtide.errors import require
+from ebbtide.data.pictures import is_picture_file, load_pictures
+from ebbtide.data.source import BUILT_IN
+from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import film_strip, picture_grid, save_gif, save_png
 from ebbtide.randomness import SampleGenerators
 from ebbtide.recipes.build import build_data
@@ -24,6 +26,8 @@ from ebbtide.recipes.recipe import CorruptionRecipe, DataRecipe, Recipe
 from ebbtide.times import nearest
 
 FILM_MOMENTS = 40
+MOST = 100
+"""Pictures, and levels: a sheet of more cannot be looked at."""
 RENAMED = {"--steps": "--corruption-steps"}
 
 
@@ -31,20 +35,21 @@ RENAMED = {"--steps": "--corruption-steps"}
 class CorruptOptions:
     """Draw a film strip of pictures that are worn away step by step. No model is needed."""
 
-    source: Positional[str]
-    """digits, patches, a folder of images or IDX files, an .npy, .npz or IDX file, hf:NAME."""
+    sources: Positional[tuple[str, ...]]
+    """Picture files, which keep their shape (of several, the first one's; 256 pixels at most), or one set of them:
+    digits, patches, a folder of images or IDX files, an .npy, .npz or IDX file, hf:NAME."""
     corruption: str = "blur"
     """By name (the list is above); degradations can be joined: blur+snow."""
     out: Path | None = None
     """The folder to write to; None: corrupted-NAME, or with -2, -3, ... behind it the next that is free."""
     examples: int = 6
-    """How many pictures."""
+    """How many pictures of a set."""
     levels: int = 6
     """At how many levels from t = 0 to t = 1."""
     size: int | None = None
     """Height and width in pixels; None: as the data is (folders of images: 32)."""
     other: str = ""
-    """animorph: the pictures that the others turn into, a source like the first."""
+    """animorph: the pictures that the others turn into, a set; if none is named, patches."""
     seed: int = 0
     """Of what is random."""
     gif: bool = False
@@ -62,16 +67,15 @@ class CorruptOptions:
 def corrupt(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     options = parse(CorruptOptions, "corrupt", arguments, about=corruptions_in_words(), renamed=RENAMED)
-    require(options.examples >= 1, f"--examples {options.examples} came, expected at least 1")
-    require(options.levels >= 2, f"--levels {options.levels} came, expected at least 2")
+    for name, count, least in (("examples", options.examples, 1), ("levels", options.levels, 2)):
+        require(least <= count <= MOST, f"--{name} {count} came, expected at least {least}, and at most {MOST}")
     require(options.seed >= 0, f"--seed {options.seed} came, expected at least 0")
     chosen = CorruptionRecipe(
         name=options.corruption, other=options.other, steps=options.corruption_steps, share=options.share, by=options.by
     )
     check_corruption(chosen)
-    data = build_data(DataRecipe(source=options.source, size=options.size, labels=False))
-    require(data.is_image, f"{options.source} holds points: only pictures can be shown worn away")
-    strip = Strip.of(data, chosen, options.examples, options.seed)
+    data = _pictures(options)
+    strip = Strip.of(data, chosen, max(options.examples, len(options.sources)), options.seed)
     times = torch.linspace(0, 1, options.levels, dtype=torch.float64)
     frames = [strip.at(float(t)) for t in times]
     usual = Path(f"corrupted-{options.corruption}")
@@ -85,6 +89,21 @@ def corrupt(arguments: Sequence[str]) -> int:
     if options.corruption == GAUSSIAN:
         screen.print(f"noise by a new run's schedule ({Recipe().schedule.name}); pixels are cut off at black and white")
     return 0
+
+
+def _pictures(options: CorruptOptions) -> Dataset:
+    """The files that were named, or the one set of pictures."""
+    files = [source not in BUILT_IN and is_picture_file(Path(source).expanduser()) for source in options.sources]
+    if all(files):
+        require(len(files) <= MOST, f"{len(files)} pictures came, expected at most {MOST}")
+        return load_pictures([Path(source).expanduser() for source in options.sources], options.size)
+    if len(files) > 1:
+        other = next(source for source, is_file in zip(options.sources, files, strict=True) if not is_file)
+        raise EbbtideError(f"several sources came, and {other!r} is no picture file: name picture files, or one set")
+    (source,) = options.sources
+    data = build_data(DataRecipe(source=source, size=options.size, labels=False))
+    require(data.is_image, f"{source} holds points: only pictures can be shown worn away")
+    return data
 
 
 @dataclass(frozen=True)

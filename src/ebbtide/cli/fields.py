@@ -14,11 +14,14 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
+from operator import or_
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from ebbtide.data.images import Size
 
 Kind = TypeVar("Kind")
 
@@ -41,7 +44,14 @@ class Short:
 
 
 Positional = Annotated[Kind, Place()]
-WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a path", bool: "true or false"}
+WORDS: dict[Any, str] = {
+    Size: "a number of pixels (32) or height and width (32x48)",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    Path: "a path",
+    bool: "true or false",
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,8 @@ def options_of(
             yield from options_of(hint, value, here, words)  # type: ignore[arg-type]
             continue
         optional = NoneType in get_args(hint)
-        hint = next(one for one in get_args(hint) if one is not NoneType) if optional else hint
+        if optional:
+            hint = reduce(or_, (one for one in get_args(hint) if one is not NoneType))
         many, positional = get_origin(hint) is tuple, Place() in marks
         yield Option(
             path=here,

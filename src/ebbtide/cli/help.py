@@ -6,9 +6,9 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING
-from typing import Any
 
 from ebbtide.cli.fields import Option
+from ebbtide.data.images import Size
 
 WIDEST, NARROWEST = 110, 50
 INDENT = 28
@@ -93,10 +93,11 @@ def _entry(option: Option) -> Iterator[str]:
 def option_names(option: Option) -> str:
     """As they are written in the help, with a word for the value."""
     if option.positional:
-        return f"[{option.name} ...]" if option.many else option.name
+        words = f"{option.name} ..." if option.many else option.name
+        return words if option.default is MISSING else f"[{words}]"
     if option.switch:
         return f"{option.name}, {option.off}" if option.default is True else option.name
-    value = {int: "N", float: "X"}.get(option.kind, option.path[-1].upper().split("_")[-1])
+    value = {int: "N", float: "X", Size: "N|HxW"}.get(option.kind, option.path[-1].upper().split("_")[-1])
     names = f"{option.short}, {option.name}" if option.short else option.name
     return f"{names} {value}" + (" ..." if option.many else "")
 
@@ -105,11 +106,14 @@ def _told(option: Option) -> str:
     """The choices and the default, as far as the explanation does not tell them."""
     told = len(option.choices) > MOST or all(word in option.about for word in option.choices)
     choices = "" if told else f"One of {', '.join(option.choices)}."
-    default = _plain(option.default)
+    default = _plain(option)
     return " ".join(part for part in (choices, f"(default: {default})" if default else "") if part)
 
 
-def _plain(value: Any) -> str:
+def _plain(option: Option) -> str:
+    value = option.default
     if value is MISSING or value is None or isinstance(value, bool):
         return ""
+    if option.kind == Size and isinstance(value, tuple):
+        return "x".join(map(str, value))
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

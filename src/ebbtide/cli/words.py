@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any
 
 from ebbtide.cli.fields import Option
+from ebbtide.data.images import Size
 from ebbtide.errors import EbbtideError, near_misses
 from ebbtide.json_files import shown
 
@@ -95,7 +96,7 @@ class Words:
                 return known[known.index(word)]
             if option.kind is bool:
                 return TRUTH[word.lower()]
-            value = option.kind(word)
+            value: Any = read_size(word) if option.kind == Size else option.kind(word)
         except (ValueError, KeyError):
             near = near_misses(word, list(known))
             raise self._refused(f"{name} {shown(word)} came, expected {option.expected}.{near}") from None
@@ -106,6 +107,15 @@ class Words:
     def _refused(self, message: str) -> EbbtideError:
         end = "" if message.endswith(("?", ".")) else "."
         return EbbtideError(f"{message}{end} All options: ebbtide {self.command} --help")
+
+
+def read_size(word: str) -> Size:
+    """32, or 32x48: height and width in pixels. Raises ValueError for anything else."""
+    found = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", word)
+    if found is None:
+        raise ValueError(word)
+    height, width = found.groups()
+    return int(height) if width is None else (int(height), int(width))
 
 
 def _is_name(word: str) -> bool:

@@ -54,13 +54,18 @@ class About:
     make: Callable[[CorruptionRecipe, Sequence[int]], Degradation] | None = None
 
 
+OTHER = "patches"
+"""What animorph turns into where nothing is named."""
+
+
 def _other_pictures(recipe: CorruptionRecipe, shape: Sequence[int]) -> Degradation:
     """Pictures of a second source, scaled to the first one's size, from 0 to 1."""
+    other = recipe.other or OTHER
     size, grey = shape[-1], shape[0] == 1
-    data = build_data(DataRecipe(source=recipe.other, size=size, colour="grey" if grey else "rgb", labels=False))
+    data = build_data(DataRecipe(source=other, size=size, colour="grey" if grey else "rgb", labels=False))
     require(
         data.event_shape == tuple(shape),
-        f"the other pictures of {recipe.other} come as {data.event_shape}, but those that turn into them are "
+        f"the other pictures of {other} come as {data.event_shape}, but those that turn into them are "
         f"{tuple(shape)}: give pictures of that size",
     )
 
@@ -122,10 +127,6 @@ def check_corruption(recipe: CorruptionRecipe) -> None:
             len(parts) == 1 or CORRUPTIONS[part].make is not None,
             f"{recipe.name!r} came, but {part} is no degradation: only those can be joined",
         )
-    require(
-        "animorph" not in parts or bool(recipe.other),
-        "animorph wants other pictures to turn into: --corruption.other SOURCE (corrupt: --other SOURCE)",
-    )
     require(
         "animorph" in parts or not recipe.other,
         f"corruption.other={recipe.other!r} came with {recipe.name}, but only animorph turns into other pictures",

@@ -81,7 +81,7 @@ class CorruptionRecipe:
     by: Literal["pixel", "channel"] = "pixel"
     """naive, naive-pixelwise: whether a step hits pixels or, in colour, each channel on its own."""
     other: str = ""
-    """animorph: the pictures that the data turn into, a source as for data."""
+    """animorph: the pictures that the data turn into, a source as for data; if none is named, patches."""
 
 
 @dataclass(frozen=True, kw_only=True)
