@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ebbtide.conditions import Condition
+from ebbtide.errors import require
 from ebbtide.recipes.build import build_network, outputs_of
 from ebbtide.recipes.recipe import Recipe, TrainingRecipe
 from ebbtide.training.machine import is_bf16
@@ -49,6 +50,17 @@ def cost_of(recipe: Recipe, event_shape: Sequence[int], classes: int) -> Cost:
     state = parameters * BYTES_A_WEIGHT
     memory = state + (kept.bytes // 2 if is_bf16(recipe.training.precision) else kept.bytes)
     return Cost(parameters=parameters, flops=counter.get_total_flops() / part, memory=memory, state=state)
+
+
+def check_memory(cost: Cost, available: int | None) -> None:
+    """That training can come to so many bytes at all; what is counted may be off by a factor of two."""
+    fits = available is None or cost.memory <= 2 * available
+    require(
+        fits,
+        f"training takes about {cost.memory / 2**30:,.3g} GiB, {cost.state / 2**30:,.3g} of them for the network's "
+        f"{cost.parameters:,} weights, but there are {(available or 0) / 2**30:,.3g}: give a smaller network or batch, "
+        "or take it in parts (training.accumulate)",
+    )
 
 
 def in_words(cost: Cost, training: TrainingRecipe, speed: float | None) -> dict[str, str]:

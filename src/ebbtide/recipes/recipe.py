@@ -11,6 +11,7 @@ from typing import Literal
 from ebbtide.errors import require
 from ebbtide.json_files import shown
 from ebbtide.levels import KindName
+from ebbtide.recipes.bounds import check_bounds
 from ebbtide.training.machine import Precision
 
 ScheduleName = Literal["normal", "cosine", "sigmoid", "linear", "lecture", "constant", "list"]
@@ -243,51 +244,16 @@ def check_name(name: str) -> str:
 def check(recipe: Recipe) -> Recipe:
     """The recipe, if every number in it is within its bounds; else an error that names the first that is not."""
     check_name(recipe.name)
+    check_bounds(recipe)
     training = recipe.training
     ends = training.updates is not None or training.minutes is not None
     require(ends, "the recipe has no end: give training.updates or training.minutes")
-    for name, value, least in (
-        ("training.updates", training.updates, 1),
-        ("training.batch", training.batch, 1),
-        ("training.accumulate", training.accumulate, 1),
-        ("training.keep", training.keep, 1),
-        ("training.warmup", training.warmup, 0),
-        ("training.pictures", training.pictures, 0),
-        ("training.checkpoint_updates", training.checkpoint_updates, 1),
-        ("training.half_life", training.half_life, 0),
-        ("training.weight_decay", training.weight_decay, 0),
-        ("training.seed", training.seed, 0),
-        ("sampling.steps", recipe.sampling.steps, 1),
-        ("schedule.steps", recipe.schedule.steps, 1),
-        ("corruption.steps", recipe.corruption.steps, 1),
-        ("network.patch", recipe.network.patch, 1),
-        ("network.channels", recipe.network.channels, 4),
-        ("network.blocks", recipe.network.blocks, 1),
-        ("network.heads", recipe.network.heads, 1),
-        ("network.multipliers", min(recipe.network.multipliers, default=1), 1),
-        ("network.width", recipe.network.width, 2),
-        ("network.depth", recipe.network.depth, 1),
-        ("data.size", recipe.data.size, 1),
-        ("data.limit", recipe.data.limit, 1),
-    ):
-        require(value is None or value >= least, f"{name}={value} came, expected at least {least}")
-    for name, number in (
-        ("training.minutes", training.minutes),
-        ("training.rate", training.rate),
-        ("training.clip", training.clip),
-        ("training.checkpoint_minutes", training.checkpoint_minutes),
-    ):
-        require(number is None or 0 < number < float("inf"), f"{name}={number} came, expected more than 0")
-    for name, share in (
-        ("objective.drop_labels", recipe.objective.drop_labels),
-        ("training.decay", training.decay),
-        ("sampling.eta", recipe.sampling.eta),
-        ("corruption.share", recipe.corruption.share),
-        ("sampling.threshold", recipe.sampling.threshold),
-    ):
-        require(share is None or 0 <= share <= 1, f"{name}={share} came, expected a number from 0 to 1")
-    dropout = recipe.network.dropout
-    require(0 <= dropout < 1, f"network.dropout={dropout} came, expected at least 0 and less than 1")
+    lost = training.rate * training.weight_decay
+    require(
+        lost < 1,
+        f"training.rate={training.rate:g} and weight_decay={training.weight_decay:g} came, by which each update would "
+        f"take {lost:.0%} of the weights away: expected less than all",
+    )
     require(
         training.batch % training.accumulate == 0,
         f"training.batch={training.batch} came, which {training.accumulate} parts do not divide",

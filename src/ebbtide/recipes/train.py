@@ -16,7 +16,7 @@ from ebbtide.files import clear_disk_errors
 from ebbtide.objectives import ReadObjective
 from ebbtide.recipes.build import build_data, build_trainee
 from ebbtide.recipes.corruptions import fitted_start, objective_of
-from ebbtide.recipes.cost import expectation
+from ebbtide.recipes.cost import check_memory, cost_of, expectation
 from ebbtide.recipes.doctor import first_look
 from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.recipe import Recipe, check
@@ -25,7 +25,7 @@ from ebbtide.recipes.run import DataFacts, Run, open_run
 from ebbtide.recipes.session import Happening, Note, Session
 from ebbtide.recipes.trial import WORTH, Trial, precision_by_hardware, tried
 from ebbtide.training import Trainee
-from ebbtide.training.machine import accelerator_of, compiled, describe
+from ebbtide.training.machine import accelerator_of, compiled, describe, memory_of
 
 
 def train(
@@ -51,6 +51,7 @@ def train(
         dataset = build_data(recipe.data)
         run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine={})
         check_drawing(run)
+        check_memory(cost_of(recipe, run.data.event_shape, len(run.data.classes)), memory_of(accelerator.device))
         objective = objective_of(recipe, run.data.event_shape, run.limits)
         trial = _trial(recipe, dataset, open_run(out) if resume else None, accelerator)
         accelerator = accelerator_of(trial.precision, device)
