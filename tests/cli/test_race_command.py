@@ -43,17 +43,22 @@ def race(tmp_path_factory):
     return SimpleNamespace(path=path, before=before, **vars(raced_so))
 
 
-def test_every_sampler_is_listed_with_its_source():
+@pytest.mark.parametrize("columns", [80, 120])
+def test_every_sampler_is_listed_with_its_source_and_no_line_is_half_empty_or_too_long(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
     outcome = call("samplers")
     assert outcome.code == 0
-    lines = outcome.out.splitlines()
-    for name, about in SAMPLERS.items():
-        (line,) = (line for line in lines if line.split()[:1] == [name])
-        assert about.order in line
-        assert about.about in line
-        assert about.source in line
-        assert (" yes " in line) == about.stochastic
+    head, *lines, _ = outcome.out.splitlines()
+    begins = [index for index, line in enumerate(lines) if line[:1] != " "]
+    assert [lines[index].split()[0] for index in begins] == list(SAMPLERS)
+    for (name, about), begin, end in zip(SAMPLERS.items(), begins, [*begins[1:], len(lines)], strict=True):
+        line, text = lines[begin], " ".join(" ".join(lines[begin:end]).split())
+        assert line[head.index("order") :].startswith(f"{about.order} "), name
         assert f" {about.evaluations or 'own'} " in line
+        assert (" yes " in line or " eta " in line[:34]) == (about.stochastic or about.eta is not None)
+        assert text.endswith(f"{about.about} ({about.source})")
+    assert max(map(len, lines)) <= columns
+    assert len(lines) <= {80: 52, 120: 34}[columns]
 
 
 def test_laps_are_kept_in_order_and_who_cannot_spend_so_few_is_left_out(race):

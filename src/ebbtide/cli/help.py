@@ -17,9 +17,9 @@ MOST = 12
 SHORT, ALL = ("-h", "--help"), ("--help-all",)
 
 
-def width() -> int:
+def width(most: int = WIDEST) -> int:
     """Columns of the terminal, within what reads well."""
-    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((80, 24)).columns))
+    return max(NARROWEST, min(most, shutil.get_terminal_size((80, 24)).columns))
 
 
 def help_text(usage: str, about: str, options: Sequence[Option], more: str = "", everything: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from ebbtide.cli.features import features_of, sketch_of
 from ebbtide.cli.fields import Positional
+from ebbtide.cli.help import width
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
@@ -27,6 +29,8 @@ from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
 from ebbtide.recipes.samplers import SAMPLERS
 from ebbtide.training.machine import device_of
+
+_LINE = "{:14} {:6} {:>4} {:5} {}"
 
 
 @dataclass(frozen=True)
@@ -65,21 +69,23 @@ class RaceOptions:
 def samplers(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     parse(SamplersOptions, "samplers", arguments)
-    table = Table(box=None, header_style="bold")
-    for head in ("sampler", "order", "asks", "noise", "eta", "what it is, and its source"):
-        table.add_column(head)
+    screen.print(styled((_LINE.format("sampler", "order", "asks", "noise", "what it is, and its source"), "bold")))
     for name, about in SAMPLERS.items():
-        table.add_row(
-            name,
-            about.order,
-            str(about.evaluations or "own"),
-            "yes" if about.stochastic else "",
-            "" if about.eta is None else f"{about.eta:g}",
-            styled(f"{about.about} ", (f"({about.source})", "dim")),
-        )
-    screen.print(table)
+        noise = f"eta {about.eta:g}" if about.eta is not None else "yes" if about.stochastic else ""
+        _print_sampler(_LINE.format(name, about.order, about.evaluations or "own", noise, ""), about)
     screen.print("asks: network evaluations a step; eta: the usual one (--eta). On a run: ebbtide race RUN")
     return 0
+
+
+def _print_sampler(columns: str, about: About) -> None:
+    """Its line; where the source does not fit behind the words, it has the next line to itself."""
+    wide = width(most=130)
+    first, *rest = textwrap.wrap(about.about, wide - len(columns))
+    words = "\n".join([columns + first, *(" " * len(columns) + line for line in rest)])
+    source = f"({about.source})"
+    fits = len(words.rpartition("\n")[2]) + 1 + len(source) <= wide
+    indent = len(columns) if len(columns) + len(source) <= wide else 4
+    screen.print(styled(words, " " if fits else "\n" + " " * indent, (source, "dim")))
 
 
 def race(arguments: Sequence[str]) -> int:
