@@ -17,7 +17,7 @@ MOST_SKIPPED = 0.01
 BEGUN, FEW, SOME = 50, 200, 2000
 """Updates: with less a run has only begun; with less than these, or before it has met every example once, it is short
 where its loss still falls."""
-FALLING, STEEP = 0.1, 0.3
+FALLING, STEEP = 0.1, 0.15
 """Share by which the loss fell as the run doubled, from which it still falls, and falls steeply."""
 HARDLY = "a run that was hardly trained"
 FOLLOW: frozenset[str | None] = frozenset(
