@@ -20,7 +20,7 @@ from ebbtide.cli.options import output, parse, screen, styled, wrote
 from ebbtide.cli.standard_output import complain
 from ebbtide.errors import printable, require
 from ebbtide.recipes.corruptions import corruptions_in_words
-from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_objective
+from ebbtide.recipes.objectives import ObjectiveName, objectives_in_words, with_fields, with_steps
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import Recipe, check, check_name
 from ebbtide.recipes.run import open_run
@@ -56,7 +56,8 @@ class TrainOptions:
     seed: int | None = None
     """All randomness of the run; None: the preset's."""
     objective: ObjectiveName | None = None
-    """The loss, by name (--help-all says what they are); None: as the fields --objective.... say."""
+    """The loss, by name (--help-all says what they are); fields --objective.... given beside it change it. None: as
+    these fields say."""
     resume: bool = False
     """Go on from the newest checkpoint of --out, exactly as if training had never stopped."""
     device: str = "auto"
@@ -75,8 +76,11 @@ def train(arguments: Sequence[str]) -> int:
     options = _parsed(rest, base)
     out = _folder(target, options)
     if options.resume:  # what is given now changes the run's own recipe
-        options = _parsed(rest, open_run(out).recipe)
-    recipe = _chosen(options)
+        base = open_run(out).recipe
+    if options.objective is not None:  # fields that are given beside it change the loss that is named
+        base = with_fields(base, options.objective)
+    options = _parsed(rest, base)
+    recipe = _chosen(options, base)
     with _stop_signals() as stop:
         return _show(train_run(recipe, out, resume=options.resume, device=options.device, stop=stop), recipe)
 
@@ -123,9 +127,17 @@ def _folder(target: str, options: TrainOptions) -> Path:
     return out
 
 
-def _chosen(options: TrainOptions) -> Recipe:
-    """The recipe, after all options."""
+def _chosen(options: TrainOptions, base: Recipe) -> Recipe:
+    """The recipe, after all options; base: with no options."""
     recipe, training = options.recipe, options.recipe.training
+    for short, whole, said, given, usual in (
+        ("updates", "training.updates", options.updates, training.updates, base.training.updates),
+        ("minutes", "training.minutes", options.minutes, training.minutes, base.training.minutes),
+        ("seed", "training.seed", options.seed, training.seed, base.training.seed),
+        ("data", "data.source", options.data, recipe.data.source, base.data.source),
+    ):
+        fits = said is None or given in (said, usual)
+        require(fits, f"--{short} {said} and --{whole} {given} both came: give one of them")
     require(options.updates is None or options.minutes is None, "--updates and --minutes both came: give one of them")
     if options.updates is not None:
         training = replace(training, updates=options.updates, minutes=None)
@@ -135,7 +147,7 @@ def _chosen(options: TrainOptions) -> Recipe:
         training = replace(training, seed=options.seed)
     data = recipe.data if options.data is None else replace(recipe.data, source=options.data)
     if options.objective is not None:
-        recipe = with_objective(recipe, options.objective)
+        recipe = with_steps(recipe)
     return check(replace(recipe, training=training, data=data))
 
 

@@ -47,11 +47,21 @@ assert set(OBJECTIVES) == set(get_args(ObjectiveName))
 
 def with_objective(recipe: Recipe, name: ObjectiveName) -> Recipe:
     """The recipe with another loss; one about single steps makes a table of a continuous schedule."""
-    objective = replace(OBJECTIVES[name].recipe, drop_labels=recipe.objective.drop_labels)
+    return with_steps(with_fields(recipe, name))
+
+
+def with_fields(recipe: Recipe, name: ObjectiveName) -> Recipe:
+    """The recipe with the fields of another loss, which can still be changed one by one; `with_steps` then fits it."""
+    return replace(recipe, objective=replace(OBJECTIVES[name].recipe, drop_labels=recipe.objective.drop_labels))
+
+
+def with_steps(recipe: Recipe) -> Recipe:
+    """The recipe with a table in the place of a continuous schedule, if its loss is about single steps."""
+    objective = recipe.objective
     about_steps = objective.predicts in STEP_KINDS or objective.variance == "learned"
     continuous = recipe.schedule.steps is None and recipe.schedule.name in ("normal", "cosine", "sigmoid")
     schedule = replace(recipe.schedule, steps=STEPS) if about_steps and continuous else recipe.schedule
-    return replace(recipe, objective=objective, schedule=schedule)
+    return replace(recipe, schedule=schedule)
 
 
 def objectives_in_words() -> str:
