@@ -9,7 +9,7 @@ import torch
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import FiniteOracle, GaussianOracle, NetworkDenoiser
 from ebbtide.errors import EbbtideError
-from ebbtide.samplers import Adaptive, Counted, final, sample
+from ebbtide.samplers import SAMPLERS, Adaptive, Counted, final, sample
 from ebbtide.schedules import InterpolatedSchedule, NormalSchedule, SigmoidSchedule, table
 from parts import COSINE, noise, seeded
 from problems import CENTER, GAUSSIAN, MATRIX, gaussian_flow, walk
@@ -33,6 +33,17 @@ def test_errors_fall_with_the_tolerance_and_evaluations_grow():
     assert evaluations == sorted(set(evaluations))
     assert evaluations[0] < 40
     assert evaluations[-1] < 400
+
+
+def test_errors_fall_with_the_evaluations_as_the_order_that_is_listed_says():
+    """Evaluations for a tolerance are as many steps as it takes: its order is that of the error in their number."""
+    found = []
+    for tolerance in (1e-8, 1e-11):
+        counted = Counted(GAUSSIAN)
+        (moved,) = walk(Adaptive(tolerance, tolerance), counted, [1.0, 0.05], X)
+        found.append((float((moved.xs - gaussian_flow(X, 1.0, 0.05)).abs().max()), counted.evaluations))
+    (first, few), (last, many) = found
+    assert math.log(first / last) / math.log(many / few) > int(SAMPLERS["adaptive"].order) - 0.15
 
 
 @pytest.mark.parametrize("schedule", [COSINE, NormalSchedule(), TABLE], ids=["cosine", "normal", "table"])

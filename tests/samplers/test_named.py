@@ -49,7 +49,7 @@ def error_of_law(sampler, steps):
 
 
 LISTED = [name for name, about in SAMPLERS.items() if about.order != "none" and about.evaluations]
-"""`adaptive` chooses its own steps, so there is nothing to halve."""
+"""`adaptive` chooses its own steps, so there is nothing to halve: see test_adaptive.py."""
 
 
 @pytest.mark.parametrize("name", LISTED)
