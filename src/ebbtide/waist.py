@@ -78,10 +78,8 @@ def check_labels(label: Tensor, batch: int, classes: int) -> None:
 
 
 def _require_times(t: Tensor) -> None:
-    require(
-        isinstance(t, Tensor) and not t.is_complex(),
-        f"t = {t!r} came, expected a tensor with one time an example: torch.full((batch,), 0.5)",
-    )
+    if not isinstance(t, Tensor) or t.is_complex():  # a message made for nothing would print t for every batch
+        raise EbbtideError(f"t = {t!r} came, expected a tensor with one time an example: torch.full((batch,), 0.5)")
 
 
 def _named(dtype: torch.dtype) -> str:

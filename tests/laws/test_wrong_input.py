@@ -2,8 +2,11 @@
 
 import jaxtyping
 import pytest
+import torch
 
 from ebbtide.errors import EbbtideError
+from ebbtide.samplers import final, sample, sampler
+from parts import seeded
 
 SETUP = """
 import torch
@@ -133,3 +136,14 @@ def test_wrong_input_is_refused_in_one_line(names, code):
 @pytest.mark.parametrize("code", EMPTY)
 def test_of_nothing_comes_nothing(names, code):
     assert eval(code, names).shape[0] == 0
+
+
+@pytest.mark.parametrize("name", ["__repr__", "__format__"])
+def test_for_right_input_no_tensor_is_printed_into_a_message(names, monkeypatch, name):
+    """It would cost more than the check, and on a GPU wait for it."""
+    monkeypatch.setattr(torch.Tensor, name, lambda *given: pytest.fail("a tensor was printed"))
+    for objective in ("DenoisingObjective(corruption=free)", "PreviousObjective(corruption=flips)"):
+        eval(f"loss({objective}, same)", names)
+    eval("told(torch.tensor([3, 9]))", names)
+    for step in ("ddim", "sde-dpm2m"):
+        final(sample(names["finite"], sampler(step), torch.linspace(1, 0, 4).double(), names["x"].double(), seeded(0)))

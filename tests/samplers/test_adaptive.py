@@ -35,6 +35,7 @@ def test_errors_fall_with_the_tolerance_and_evaluations_grow():
     assert evaluations[-1] < 400
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_errors_fall_with_the_evaluations_as_the_order_that_is_listed_says():
     """Evaluations for a tolerance are as many steps as it takes: its order is that of the error in their number."""
     found = []

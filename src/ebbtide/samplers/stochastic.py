@@ -32,7 +32,7 @@ from ebbtide.brownian import BrownianPath, noise_between
 from ebbtide.conditions import Condition
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers.estimate import GaussianDenoiser
-from ebbtide.errors import require
+from ebbtide.errors import EbbtideError, require
 from ebbtide.levels import Level, along
 from ebbtide.randomness import Randomness
 from ebbtide.samplers.loop import Moved
@@ -64,10 +64,10 @@ class Stretch:
         share = 0.5 * (_square(eta, t, now) + _square(eta, s, after))
         # where the step is infinitely long, no noise is still none
         relaxed = torch.where(share > 0, share * h, 0.0)
-        require(
-            bool((relaxed >= 0).all()),
-            f"a step from t={float(t[0]):g} to s={float(s[0]):g} came, expected s < t: noise is added going down",
-        )
+        if not bool((relaxed >= 0).all()):
+            raise EbbtideError(
+                f"a step from t={float(t[0]):g} to s={float(s[0]):g} came, expected s < t: noise is added going down"
+            )
         return cls(
             keep=after.sigma / now.sigma * torch.exp(-relaxed),
             gain=-after.alpha * torch.expm1(-h - relaxed),
