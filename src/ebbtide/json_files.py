@@ -6,13 +6,14 @@ come twice in one object, numbers that are not finite or have more than 64 bits,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import stat
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from ebbtide.errors import EbbtideError, near_misses, require
 from ebbtide.files import write_atomically
@@ -129,16 +130,16 @@ def typed(kind: Any, value: Any, where: str) -> Any:
     """The value as the type that it should have, an EbbtideError that names the place where it has another.
 
     kind: bool, int, float, str, None, Any, a dataclass (an object with its fields and no others), dict[str, X],
-    list[X], tuple[X, ...], tuple[X, Y], Literal, or X | None. A whole number will do for a float. where: the name of
-    the place, such as training.batch.
+    list[X], tuple[X, ...], tuple[X, Y], Literal, or X | Y | None. A whole number will do for a float. where: the name
+    of the place, such as training.batch.
     """
     origin, options = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
     if is_dataclass(kind):
         return _dataclass(kind, value, where)
-    if NoneType in options:
-        return None if value is None else typed(next(one for one in options if one is not NoneType), value, where)
+    if origin in (UnionType, Union):
+        return _one_of(options, value, where)
     if origin is Literal:
         fits = any(value == option and type(value) is type(option) for option in options)
         require(fits, f"{where} is {shown(value)}, expected one of {', '.join(map(str, options))}")
@@ -159,6 +160,20 @@ def typed(kind: Any, value: Any, where: str) -> Any:
     fits = isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool)
     require(fits, f"{where} is {shown(value)}, expected {kind.__name__}")
     return value
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """The value as the first of the types that it fits."""
+    if value is None and NoneType in kinds:
+        return None
+    kinds = tuple(kind for kind in kinds if kind is not NoneType)
+    if len(kinds) == 1:
+        return typed(kinds[0], value, where)
+    for kind in kinds:
+        with contextlib.suppress(EbbtideError):
+            return typed(kind, value, where)
+    names = (f"a list of {len(get_args(kind))}" if get_origin(kind) is tuple else kind.__name__ for kind in kinds)
+    raise EbbtideError(f"{where} is {shown(value)}, expected {' or '.join(names)}")
 
 
 def _dataclass(kind: Any, value: Any, where: str) -> Any:

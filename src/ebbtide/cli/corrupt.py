@@ -15,6 +15,7 @@ from ebbtide.cli.results import results_folder
 from ebbtide.corruptions import Corruption
 from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
+from ebbtide.data.images import Size
 from ebbtide.data.pictures import is_picture_file, load_pictures
 from ebbtide.data.source import BUILT_IN
 from ebbtide.errors import EbbtideError, require
@@ -46,8 +47,8 @@ class CorruptOptions:
     """How many pictures of a set."""
     levels: int = 6
     """At how many levels from t = 0 to t = 1."""
-    size: int | None = None
-    """Height and width in pixels; None: as the data is (folders of images: 32)."""
+    size: Size | None = None
+    """Height and width in pixels, 32 or 32x48; None: as the data is (folders of images: 32)."""
     other: str = ""
     """animorph: the pictures that the others turn into, a set; if none is named, patches."""
     seed: int = 0
@@ -101,7 +102,7 @@ def _pictures(options: CorruptOptions) -> Dataset:
         other = next(source for source, is_file in zip(options.sources, files, strict=True) if not is_file)
         raise EbbtideError(f"several sources came, and {other!r} is no picture file: name picture files, or one set")
     (source,) = options.sources
-    data = build_data(DataRecipe(source=source, size=options.size, labels=False))
+    data = build_data(DataRecipe(source=source, size=options.size, labels=False, held_out=0.0))
     require(data.is_image, f"{source} holds points: only pictures can be shown worn away")
     return data
 

@@ -12,8 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ebbtide.conditions import NO_LABEL, Condition
+from ebbtide.data.memory import MEMORY_LIMIT, allocate
 from ebbtide.errors import EbbtideError, require
 from ebbtide.randomness import Randomness, generator_of, uniform
+
+CHUNK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,8 @@ class Dataset:
     range: what the bytes of images become; vectors are handed out as they are.
     flip: batch() mirrors each image left to right with probability 1/2, if it is given a generator.
     skipped: "path: reason" of files that could not be read.
+    held_out: the share of the source that is kept aside as its test split, chosen by content, as it has no other; 0
+        where it has one, or none is kept aside.
 
     Raises EbbtideError if these do not fit together.
     """
@@ -104,6 +109,7 @@ class Dataset:
     range: ValueRange = SIGNED
     flip: bool = False
     skipped: tuple[str, ...] = ()
+    held_out: float = 0.0
 
     def __post_init__(self) -> None:
         values, came = self.values, f"dataset '{self.name}' came with values of {self.values.dtype} {self.values.shape}"
@@ -176,7 +182,7 @@ class Dataset:
         """A dataset of the examples at these indices only, under the names they had."""
         index = _as_index(indices)
         labels = None if self.labels is None else self.labels[index]
-        return replace(self, values=self.values[index], labels=labels, names=self._names_of(index))
+        return replace(self, values=_rows(self.values, index), labels=labels, names=self._names_of(index))
 
     def _names_of(self, index: np.ndarray) -> tuple[str, ...]:
         if self.names is None:
@@ -197,6 +203,16 @@ def spread(total: int, limit: int | None) -> np.ndarray:
     edges = np.arange(limit + 1) * total // limit
     drawn = uniform((limit,), generator_of("spread", total, limit), dtype=torch.float64).numpy()
     return edges[:-1] + (drawn * np.diff(edges)).astype(np.int64)
+
+
+def _rows(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """values[index], also of more than memory should hold."""
+    if values.dtype != np.uint8 or values[:1].nbytes * len(index) <= MEMORY_LIMIT:
+        return values[index]
+    out = allocate((len(index), *values.shape[1:]))
+    for first in range(0, len(index), CHUNK):
+        out[first : first + CHUNK] = values[index[first : first + CHUNK]]
+    return out
 
 
 def _as_index(indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:

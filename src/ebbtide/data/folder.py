@@ -11,6 +11,8 @@ import numpy as np
 from ebbtide.data.colour import Colour
 from ebbtide.data.dataset import Dataset, spread
 from ebbtide.data.gather import gather
+from ebbtide.data.held_out import part_of
+from ebbtide.data.images import Size
 from ebbtide.data.labels import MOST_CLASSES
 from ebbtide.data.opening import why_no_file
 from ebbtide.errors import EbbtideError, printable, require
@@ -24,30 +26,29 @@ def load_folder(
     folder: Path | str,
     *,
     split: Literal["train", "test"] = "train",
-    size: int = 32,
+    size: Size = 32,
     colour: Colour = "auto",
     limit: int | None = None,
     labels: bool = True,
+    held_out: float = 0.0,
 ) -> Dataset:
-    """The pictures below a folder as uint8 (n, size, size, 1 or 3), each named by its path within the folder.
+    """The pictures below a folder as uint8 (n, height, width, 1 or 3), each named by its path within the folder.
 
     The subfolders of the first level are classes, if there are at least two and no picture lies outside them. A folder
     whose only subfolders are `train` and `test` (or `val`, `valid`, `validation`) is taken apart into these splits;
-    any other has no test split. Hidden files are passed over. Pictures that cannot be read, what is no file (pipes,
-    devices, sockets), folders that cannot be opened, and links that lead out of the folder or nowhere, are listed in
-    `skipped`. Names that no terminal could print are written with escapes.
+    of any other the share `held_out` of the pictures, chosen by their content, is the test split. Hidden files are
+    passed over. Pictures that cannot be read, what is no file (pipes, devices, sockets), folders that cannot be opened,
+    and links that lead out of the folder or nowhere, are listed in `skipped`. Names that no terminal could print are
+    written with escapes.
 
     Raises EbbtideError if there is no picture, or none that can be read.
     """
     folder = Path(folder)
     splits = find_splits(folder)
-    if split not in splits:
-        raise EbbtideError(
-            f"{folder} has no {split} split, expected subfolders train and {'|'.join(TEST_NAMES)}, and nothing beside"
-        )
     # a class may be missing in one split: train and test must number them alike
     found = {name: find_images(root) for name, root in splits.items()}
-    root, (paths, passed) = splits[split], found[split]
+    own = split if split in splits else "train"
+    root, (paths, passed) = splits[own], found[own]
     if not paths:
         detail = f"; passed over were {len(passed)}, the first is {passed[0]}" if passed else ""
         raise EbbtideError(f"{root} holds no pictures ({', '.join(FORMATS)}){detail}")
@@ -57,9 +58,10 @@ def load_folder(
         f"{root} holds {len(classes):,} subfolders, expected at most {MOST_CLASSES:,} classes: if they are none, leave "
         "them out (data.labels false)",
     )
-    chosen = spread(len(paths), limit)
+    part = None if "test" in splits else part_of(len(paths), split, held_out, f"{folder} (no subfolders train, test)")
+    chosen = spread(len(paths), part.enough(limit) if part else limit)
     sources = ((printable(paths[i]), root / paths[i]) for i in chosen)
-    gathered = gather(sources, len(chosen), size=size, colour=colour, origin=str(root))
+    gathered = gather(sources, len(chosen), size=size, colour=colour, origin=str(root), part=part).at_most(limit)
     kept = [paths[i] for i in chosen[gathered.kept]]
     numbers = {name: number for number, name in enumerate(classes)}
     marks = np.array([numbers[path.split("/")[0]] for path in kept], np.int64) if classes else None
@@ -71,6 +73,7 @@ def load_folder(
         classes=tuple(map(printable, classes)),
         names=tuple(prefix + printable(path) for path in kept),
         skipped=tuple(prefix + note for note in (*gathered.skipped, *passed)),
+        held_out=gathered.held_out,
     )
 
 

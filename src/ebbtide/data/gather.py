@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from ebbtide.data.colour import Colour, is_grey, recolour
+from ebbtide.data.dataset import spread
+from ebbtide.data.held_out import Part, content_of
 from ebbtide.data.images import Size, decode, height_and_width
 from ebbtide.data.memory import allocate
 from ebbtide.errors import EbbtideError
@@ -26,45 +28,76 @@ QUIET_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gathered:
-    """values: uint8 (kept, height, width, 1 or 3); kept: which of the sources these are; skipped: "name: reason"."""
+    """values: uint8 (kept, height, width, 1 or 3); kept: which of the sources these are; skipped: "name: reason".
+
+    held_out: the share of the source that is kept aside to test with; 0 if none is.
+    """
 
     values: np.ndarray
     kept: np.ndarray
     skipped: tuple[str, ...]
+    held_out: float = 0.0
+
+    def at_most(self, limit: int | None) -> Gathered:
+        """No more than `limit` of them, spread evenly."""
+        some = spread(len(self.kept), limit)
+        if len(some) == len(self.kept):
+            return self
+        return replace(self, values=self.values[some], kept=self.kept[some])
 
 
 def gather(
-    sources: Iterable[tuple[str, Path | bytes | None]], total: int, *, size: Size, colour: Colour, origin: str
+    sources: Iterable[tuple[str, Path | bytes | None]],
+    total: int,
+    *,
+    size: Size,
+    colour: Colour,
+    origin: str,
+    part: Part | None = None,
 ) -> Gathered:
     """Decode `total` pictures, each given by its name and its file or its bytes (None: it has no picture).
 
     colour "auto" gives one channel if every picture is grey, else three. origin is where they come from, for messages.
-    Raises EbbtideError if not one can be read.
+    part: only those that belong to it; the others are not decoded. Raises EbbtideError if not one can be read.
     """
     values = allocate((total, *height_and_width(size), 3))
     kept: list[int] = []
     skipped: list[str] = []
-    for i, (name, picture) in enumerate(_progress(_decoded(sources, size), total, f"reading {origin}")):
+    others = 0
+    for i, (name, picture) in enumerate(_progress(_decoded(sources, size, part), total, f"reading {origin}")):
+        if picture is None:
+            others += 1
+            continue
         if isinstance(picture, str):
             skipped.append(f"{name}: {picture}")
             continue
         values[len(kept)] = picture
         kept.append(i)
+    if not kept and others:
+        raise EbbtideError(f"{origin}: none of {total} images belongs to the split that is asked for (data.held_out)")
     if not kept:
         raise EbbtideError(f"{origin}: none of {total} images could be read; the first is {skipped[0]}")
     values = values[: len(kept)]
     if colour == "auto":
         colour = "grey" if is_grey(values) else "rgb"
-    return Gathered(values=recolour(values, colour), kept=np.array(kept), skipped=tuple(skipped))
+    held_out = 0.0 if part is None or (part.split == "train" and not others) else part.share
+    return Gathered(values=recolour(values, colour), kept=np.array(kept), skipped=tuple(skipped), held_out=held_out)
 
 
-def _decoded(sources: Iterable[tuple[str, Path | bytes | None]], size: Size) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Each name with its picture, or with the reason why there is none, in the order of the sources."""
+def _decoded(
+    sources: Iterable[tuple[str, Path | bytes | None]], size: Size, part: Part | None
+) -> Iterator[tuple[str, np.ndarray | str | None]]:
+    """Each name with its picture, or with the reason why there is none, in the order of the sources; None: it belongs
+    to another part."""
 
-    def one(source: tuple[str, Path | bytes | None]) -> tuple[str, np.ndarray | str]:
+    def one(source: tuple[str, Path | bytes | None]) -> tuple[str, np.ndarray | str | None]:
         name, data = source
         try:
-            return name, "it holds no picture" if data is None else decode(data, size)
+            if data is None:
+                return name, "it holds no picture"
+            if part is not None and not part.holds(content_of(data)):
+                return name, None
+            return name, decode(data, size)
         except EbbtideError as error:
             return name, str(error)
 

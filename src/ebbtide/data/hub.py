@@ -17,6 +17,7 @@ from ebbtide.conditions import NO_LABEL
 from ebbtide.data.colour import Colour
 from ebbtide.data.dataset import Dataset, spread
 from ebbtide.data.gather import gather
+from ebbtide.data.held_out import Part, part_of
 from ebbtide.data.images import Size
 from ebbtide.data.labels import as_classes
 from ebbtide.data.memory import DEFLATE_LIMIT
@@ -57,10 +58,12 @@ def load_hub_path(
     colour: Colour = "auto",
     limit: int | None = None,
     labels: bool = True,
+    held_out: float = 0.0,
 ) -> Dataset:
     """A folder written by `save_to_disk`, or a Parquet file, as uint8 (n, height, width, 1 or 3).
 
-    What holds no splits is all "train". Raises EbbtideError as load_hub does.
+    Of what holds no test split the share `held_out` of the pictures, chosen by their content, is it. Raises
+    EbbtideError as load_hub does.
     """
     datasets, path = _datasets(), Path(path)
     with _in_one_line(str(path)), _silent(datasets), tempfile.TemporaryDirectory() as cache:
@@ -71,11 +74,13 @@ def load_hub_path(
             _check_promise(path)
             table = datasets.Dataset.from_parquet(str(path), cache_dir=cache)
         tables = table if isinstance(table, dict) else {"train": table}
-        if split not in tables:
-            raise EbbtideError(f"{path} has no {split} split, only {', '.join(tables)}")
+        only = f"{path} (only {', '.join(map(printable, tables))})"
+        require("train" in tables or split in tables, f"{only} has no {split} split")
+        table = tables[split if split in tables else "train"]
+        part = None if "test" in tables else part_of(len(table), split, held_out, only)
         # the whole of it is decoded into memory before the cache goes
         name = printable(path.resolve().stem)
-        return _load(tables[split], name, split=split, size=size, colour=colour, limit=limit, labels=labels)
+        return _load(table, name, split=split, size=size, colour=colour, limit=limit, labels=labels, part=part)
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -132,7 +137,15 @@ def _check_promise(path: Path) -> None:
 
 
 def _load(
-    table: Any, name: str, *, split: Split, size: Size, colour: Colour, limit: int | None, labels: bool
+    table: Any,
+    name: str,
+    *,
+    split: Split,
+    size: Size,
+    colour: Colour,
+    limit: int | None,
+    labels: bool,
+    part: Part | None = None,
 ) -> Dataset:
     datasets = _datasets()
     # offsets of a damaged file may point anywhere, and Arrow would follow them
@@ -140,15 +153,15 @@ def _load(
     if not len(table):
         raise EbbtideError(f"{name} ({split}) is empty")
     column = _image_column(table.features, name)
-    title = name if split == "train" else f"{name}/test"
-    chosen = spread(len(table), limit)
+    title = name if split == "train" or part else f"{name}/test"
+    chosen = spread(len(table), part.enough(limit) if part else limit)
     undecoded = table.select_columns([column]).cast_column(column, datasets.Image(decode=False))
 
     def sources() -> Iterator[tuple[str, bytes | Path | None]]:
         for i in chosen:
             yield f"{title}[{i}]", _encoded(undecoded[int(i)][column])
 
-    gathered = gather(sources(), len(chosen), size=size, colour=colour, origin=title)
+    gathered = gather(sources(), len(chosen), size=size, colour=colour, origin=title, part=part).at_most(limit)
     index = chosen[gathered.kept]
     marks, classes = _labels(table, name) if labels else (None, ())
     return Dataset(
@@ -158,6 +171,7 @@ def _load(
         classes=classes,
         names=tuple(f"{title}[{i}]" for i in index),
         skipped=gathered.skipped,
+        held_out=gathered.held_out,
     )
 
 

@@ -18,6 +18,7 @@ SMALLEST = 1e-12
 BOUNDS: dict[str, tuple[float, float]] = {
     "data.size": (1, 8192),
     "data.limit": (1, COUNT),
+    "data.held_out": (0, 0.99),
     "data.low": (-1e4, 1e4),
     "data.high": (-1e4, 1e4),
     "corruption.steps": (1, 10**6),

@@ -75,6 +75,7 @@ def build_data(
         flip=recipe.flip,
         labels=recipe.labels,
         limit=recipe.limit,
+        held_out=recipe.held_out,
     )
     return replace(dataset, range=range or ValueRange.standard(dataset.values)) if dataset.is_image else dataset
 

@@ -61,7 +61,7 @@ OTHER = "patches"
 def _other_pictures(recipe: CorruptionRecipe, shape: Sequence[int]) -> Degradation:
     """Pictures of a second source, scaled to the first one's size, from 0 to 1."""
     other = recipe.other or OTHER
-    size, grey = shape[-1], shape[0] == 1
+    size, grey = (shape[1], shape[2]), shape[0] == 1
     data = build_data(DataRecipe(source=other, size=size, colour="grey" if grey else "rgb", labels=False))
     require(
         data.event_shape == tuple(shape),

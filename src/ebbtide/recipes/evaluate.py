@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ebbtide.data import Dataset
+from ebbtide.data import Dataset, ValueRange
 from ebbtide.data.dataset import spread
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.metrics import (
@@ -33,6 +33,7 @@ from ebbtide.evaluation.metrics import (
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, draw_all, grid_for, labels_for
 from ebbtide.recipes.features import Features
+from ebbtide.recipes.recipe import DataRecipe
 from ebbtide.recipes.run import Run, Weights
 
 MOST_REAL = 50_000
@@ -79,9 +80,10 @@ def sides(run: Run, settings: EvaluateSettings) -> Sides:
         f"{train.name} has examples of shape {train.event_shape}, but {run.path} makes {run.data.event_shape}: give "
         "data of that shape (--data)",
     )
-    try:
-        test = build_data(recipe, "test", wanted)
-    except EbbtideError:
+    if train.is_image:
+        recipe = replace(recipe, colour="grey" if train.event_shape[0] == 1 else "rgb")
+    test = _test_split(recipe, wanted)
+    if test is None or (test.held_out > 0 and len(test) < LEAST):
         require(len(train) >= 2 * LEAST, f"{len(train)} examples came and no test split, expected at least {2 * LEAST}")
         even, odd = np.arange(0, len(train), 2), np.arange(1, len(train), 2)
         return Sides(train=train, reference=train.subset(even), unseen=train.subset(odd), split="half of train")
@@ -94,6 +96,13 @@ def sides(run: Run, settings: EvaluateSettings) -> Sides:
         len(test) >= LEAST, f"a test split of {len(test)} examples came, expected at least {LEAST}: use a larger one"
     )
     return Sides(train=train, reference=train, unseen=test, split="test")
+
+
+def _test_split(recipe: DataRecipe, wanted: ValueRange | None) -> Dataset | None:
+    try:
+        return build_data(recipe, "test", wanted)
+    except EbbtideError:
+        return None
 
 
 class Sketch:

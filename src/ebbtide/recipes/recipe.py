@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ebbtide.data.held_out import SHARE
+from ebbtide.data.images import Size
 from ebbtide.errors import require
 from ebbtide.json_files import shown
 from ebbtide.levels import KindName
@@ -52,8 +54,8 @@ class DataRecipe:
     source: str = "digits"
     """digits, dots, patches, swiss-roll, moons, mixture; a folder of images or IDX files; an .npy, .npz or IDX file;
     hf:NAME."""
-    size: int | None = None
-    """Height and width in pixels; None: as the data is (folders of images: 32)."""
+    size: Size | None = None
+    """Height and width in pixels, 32 or 32x48; None: as the data is (folders of images: 32)."""
     colour: Literal["auto", "grey", "rgb"] = "auto"
     """One channel, three, or what the data needs."""
     flip: bool = False
@@ -62,6 +64,9 @@ class DataRecipe:
     """Learn the data's labels as a condition, if it has any."""
     limit: int | None = None
     """Use no more than this many examples."""
+    held_out: float = SHARE
+    """Share of your own pictures, arrays or IDX files to keep aside for tests where they have no test split; their
+    content chooses. Of fewer than 50 examples none."""
     low: float | None = None
     """What black becomes; None: such that the data's pixels have mean 0 and variance 1 (high: None too)."""
     high: float | None = None

@@ -49,6 +49,7 @@ class DataFacts:
     classes: tuple[str, ...]
     examples: int
     range: tuple[float, float]
+    held_out: float = 0.0
 
     @classmethod
     def of(cls, dataset: Dataset) -> DataFacts:
@@ -61,6 +62,7 @@ class DataFacts:
             classes=classes,
             examples=len(dataset),
             range=limits,
+            held_out=dataset.held_out,
         )
 
     def check(self) -> None:
@@ -210,7 +212,10 @@ def open_run(path: Path) -> Run:
         facts = typed(DataFacts, content["data"], "data")
         facts.check()
         machine = typed(dict[str, Any], content.get("machine", {}), "machine")
-        return Run(path=path, recipe=from_json(content["recipe"]), data=facts, machine=machine)
+        recipe = from_json(content["recipe"])
+        if "held_out" not in content["data"]:  # of a run from before anything was kept aside
+            recipe = replace(recipe, data=replace(recipe.data, held_out=0.0))
+        return Run(path=path, recipe=recipe, data=facts, machine=machine)
     except EbbtideError as error:
         raise EbbtideError(f"{file} is damaged: {error}. Restore it, or train again") from None
 

@@ -101,6 +101,13 @@ def _first_notes(run: Run, dataset: Dataset, objective: ReadObjective, trainee: 
             + f"; {parameters:,} parameters; {run.machine['device']}, {trial.words()}"
         ),
     ]
+    if dataset.held_out:
+        notes.append(
+            Note(
+                f"{dataset.held_out:.0%} of the data, chosen by content, is kept aside to test with, as there is no "
+                "test split (--data.held-out 0 learns from all)"
+            )
+        )
     if trial.speed is not None:
         notes.append(Note(f"to expect: {expectation(trial.speed, run.recipe.training)}"))
     for finding in first_look(dataset, objective.corruption):
