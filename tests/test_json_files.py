@@ -131,3 +131,14 @@ def test_a_long_value_is_not_repeated_whole():
     with pytest.raises(EbbtideError) as raised:
         typed(Outer, {"flag": "x" * 10_000, "whole": 1}, "it")
     assert len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize(("value", "read"), [(32, 32), ([32, 48], (32, 48)), (None, None)])
+def test_one_of_several_types_will_do(value, read):
+    assert typed(int | tuple[int, int] | None, value, "it") == read
+
+
+@pytest.mark.parametrize("value", ["32x48", [32], [1, 2, 3], 3.5, True, {}])
+def test_none_of_several_types_is_refused_with_all_of_them(value):
+    with pytest.raises(EbbtideError, match=r"it is .*, expected int or a list of 2"):
+        typed(int | tuple[int, int] | None, value, "it")

@@ -227,6 +227,8 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_ones(path, near):
         *((f"network.{name}", 0) for name in ("channels", "blocks", "heads", "width", "depth", "patch")),
         *(("network.dropout", bad) for bad in (-0.1, 1.0, math.nan)),
         ("network.multipliers", [1, 0]),
+        ("data.size", [32, 0]),
+        *(("data.held_out", bad) for bad in (-0.1, 1.0, math.nan)),
     ],
 )
 def test_a_number_out_of_range_is_refused_by_the_field(path, value):

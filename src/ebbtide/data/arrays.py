@@ -6,6 +6,7 @@ header promises is held against what the file can hold before any room is made f
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ LABEL_KEYS = ("labels", "y")
 SLACK = 1e-4
 LAYOUTS = "(n, height, width), (n, height, width, 1|3|4), (n, 1|3, height, width), or floats (n, d)"
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+LONGEST_HEADER = 10_000
+"""Letters, as NumPy has it."""
 PARTS = 2**24
 """Numbers that are converted at once."""
 
@@ -109,10 +112,17 @@ def _array(file: BufferedIOBase, length: int) -> np.ndarray:
         start.startswith(npy.MAGIC_PREFIX) and len(start) == len(npy.MAGIC_PREFIX) + 2,
         "it holds none (pickled objects, which could run code, are refused)",
     )
-    header = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}.get(start[-2])
-    if header is None:
+    digits = {1: 2, 2: 4}.get(start[-2])
+    if digits is None:
         raise EbbtideError(f"its format is {start[-2]}.{start[-1]}, expected 1.0 or 2.0")
-    shape, fortran, kind = header(file)
+    count = file.read(digits)
+    require(
+        int.from_bytes(count, "little") <= LONGEST_HEADER,
+        f"its header promises {int.from_bytes(count, 'little'):,} letters, expected at most {LONGEST_HEADER:,}",
+    )
+    # by itself, as NumPy would make room for all of a header before it looks for it
+    header = io.BytesIO(count + file.read(int.from_bytes(count, "little")))
+    shape, fortran, kind = npy.read_array_header_1_0(header) if digits == 2 else npy.read_array_header_2_0(header)
     require(not kind.hasobject, "it holds pickled objects, which could run code")
     require(kind.kind in "iufb", f"it holds {kind}, expected numbers")
     size = promised(shape, kind, length - file.tell())

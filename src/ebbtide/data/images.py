@@ -19,11 +19,14 @@ Size = int | tuple[int, int]
 ROWS = 256
 
 
-def height_and_width(size: Size) -> tuple[int, int]:
-    """Both, also of a square. Raises EbbtideError if either is less than one pixel, or there are not two."""
+def height_and_width(size: Size, name: str = "size") -> tuple[int, int]:
+    """Both, also of a square. Raises EbbtideError if either is less than one pixel, or there are not two.
+
+    name: of the size, for the message.
+    """
     sides = (size, size) if isinstance(size, int) else tuple(size)
-    require(len(sides) == 2, f"size is {size}, expected a number of pixels, or height and width: 32x48")
-    require(min(sides) >= 1, f"size is {sides[0]}x{sides[1]}, expected at least 1 pixel")
+    require(len(sides) == 2, f"{name} is {size}, expected a number of pixels, or height and width: 32x48")
+    require(min(sides) >= 1, f"{name} is {sides[0]}x{sides[1]}, expected at least 1 pixel")
     return sides[0], sides[1]
 
 
