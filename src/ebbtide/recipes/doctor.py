@@ -180,7 +180,7 @@ def _loaded(recipe: DataRecipe, run: Run | None) -> tuple[Dataset | None, Datase
         if len(train) != run.data.examples:
             text = f"there are {len(train):,} examples now, and were {run.data.examples:,} when it was trained"
             found.append(note("data: changed", text))
-    if train.is_image:
+    if train.held_out and train.is_image:  # what is kept aside has as many channels, whatever its own pictures need
         recipe = replace(recipe, colour="grey" if train.event_shape[0] == 1 else "rgb")
     try:
         held_out = build_data(replace(recipe, limit=None), "test", wanted or (train.range if train.is_image else None))

@@ -80,10 +80,12 @@ def sides(run: Run, settings: EvaluateSettings) -> Sides:
         f"{train.name} has examples of shape {train.event_shape}, but {run.path} makes {run.data.event_shape}: give "
         "data of that shape (--data)",
     )
-    if train.is_image:
+    if train.held_out and train.is_image:  # what is kept aside has as many channels, whatever its own pictures need
         recipe = replace(recipe, colour="grey" if train.event_shape[0] == 1 else "rgb")
     test = _test_split(recipe, wanted)
-    if test is None or (test.held_out > 0 and len(test) < LEAST):
+    if test is not None and test.held_out and len(test) < LEAST:
+        train, test = build_data(replace(recipe, held_out=0.0), "train", wanted), None
+    if test is None:
         require(len(train) >= 2 * LEAST, f"{len(train)} examples came and no test split, expected at least {2 * LEAST}")
         even, odd = np.arange(0, len(train), 2), np.arange(1, len(train), 2)
         return Sides(train=train, reference=train.subset(even), unseen=train.subset(odd), split="half of train")
