@@ -53,7 +53,8 @@ RECIPES = st.builds(
     data=st.builds(
         DataRecipe,
         source=st.text(),
-        size=st.none() | st.integers(1, 8192),
+        size=st.none() | st.integers(1, 8192) | st.tuples(st.integers(1, 8192), st.integers(1, 8192)),
+        held_out=st.floats(0, 0.99),
         colour=st.sampled_from(["auto", "grey", "rgb"]),
         flip=st.booleans(),
         limit=MAYBE,
