@@ -51,10 +51,12 @@ def options_of(kind, prefix="--"):
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
-def test_the_overview_lists_every_command(arguments):
+def test_the_overview_lists_every_command(arguments, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     outcome = call(*arguments)
     assert outcome.code == 0
     assert outcome.err == ""
+    assert max(map(len, outcome.out.splitlines())) <= 80
     for name in COMMANDS:
         assert re.search(rf"^  {name} ", outcome.out, re.MULTILINE)
 

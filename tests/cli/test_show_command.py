@@ -1,11 +1,13 @@
 """ebbtide info and ebbtide report: what a run is, finished or not."""
 
+import dataclasses
 import json
 import shutil
 from dataclasses import replace
 
 import pytest
 
+from ebbtide.recipes.recipe import TrainingRecipe
 from ebbtide.recipes.train import train
 from ebbtide.training import Update
 from trials import call, colour_run, grey_run, point_run, refusal, small, trained
@@ -90,6 +92,16 @@ def test_records_without_their_fields_or_damaged_cost_only_themselves(tmp_path, 
     assert "6 updates" in text
     assert call("report", run).code == 0
     assert "passed over (metrics.jsonl, line 1)" in (run / "report.html").read_text()
+
+
+def test_a_recipe_fits_a_narrow_terminal_and_no_field_is_broken(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("info", point_run()).out.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("data recipe"))
+    assert max(map(len, lines[first:])) <= 80
+    words = " ".join(lines[first:])
+    assert all(f" {field.name}=" in words for field in dataclasses.fields(TrainingRecipe))
+    assert all(part.count("=") == 1 for line in lines[first:] for part in line[18:].split("  "))
 
 
 def test_names_in_brackets_are_shown_as_they_are(tmp_path):

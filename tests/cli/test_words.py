@@ -105,6 +105,7 @@ def test_what_is_not_given_is_as_in_the_default():
         (["-n"], "-n came without a value, expected a whole number."),
         (["--label", "--gif"], "--label came without a value, expected a word."),
         (["--lebel", "3"], "there is no option --lebel. Did you mean --level or --label?"),
+        (["--bach", "3"], "there is no option --bach. Did you mean --part.batch?"),
         (["--part.bach", "3"], "there is no option --part.bach. Did you mean --part.batch"),
         (["-x"], "there is no option -x."),
         (["--gif", "a.png", "--no-gif=1"], "--no-gif=1 came, but --no-gif takes no value: --gif or --no-gif."),

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from ebbtide.cli.paper import filled
 from ebbtide.cli.standard_output import complain, silence
 from ebbtide.errors import EbbtideError, near_misses, printable
 
@@ -54,15 +55,16 @@ def overview() -> str:
         "",
         "usage: ebbtide COMMAND ...    (ebbtide COMMAND --help explains one)",
         "",
-        *(f"  {name:9}{about}" for name, (_, about) in COMMANDS.items()),
+        *(f"  {name:8}  {about}" for name, (_, about) in COMMANDS.items()),
         "",
-        "to begin:  ebbtide train digits        two minutes on two cores; `ebbtide train` lists all presets",
-        "           ebbtide sample runs/digits -n 100",
+        "to begin:",
+        "  ebbtide train digits              a few minutes; `ebbtide train` lists all presets",
+        "  ebbtide sample runs/digits -n 100",
         "",
         "exit codes:",
-        *(f"  {code:<6}{meaning}" for code, meaning in EXIT_CODES.items()),
+        *(f"  {code:<4}  {meaning}" for code, meaning in EXIT_CODES.items()),
     ]
-    return "\n".join(lines)
+    return filled("\n".join(lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

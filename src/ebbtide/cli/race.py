@@ -13,8 +13,8 @@ from rich.table import Table
 
 from ebbtide.cli.features import features_of, sketch_of
 from ebbtide.cli.fields import Positional
-from ebbtide.cli.help import width
 from ebbtide.cli.options import parse, screen, styled, wrote
+from ebbtide.cli.paper import width
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.race import leader_in_words, race_figure

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
+from ebbtide.cli.paper import width
 from ebbtide.errors import near_misses, require
 from ebbtide.evaluation.records import Diary, read_diary
 from ebbtide.evaluation.report import write_report
@@ -18,6 +19,8 @@ from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import Run, open_run
 from ebbtide.recipes.trial import made_up, tried
 from ebbtide.training import checkpoints
+
+INDENT = 18
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def info(arguments: Sequence[str]) -> int:
         require(known, f"there is no run and no preset {target!r}.{near_misses(target, list(PRESETS))}")
         facts = _facts(open_run(Path(target)))
     for name, value in facts.items():
-        screen.print(styled((f"{name:18}", "bold"), value))
+        screen.print(styled((f"{name:{INDENT}}", "bold"), value))
     return 0
 
 
@@ -73,13 +76,18 @@ def _preset_facts(preset: Preset) -> dict[str, str]:
 
 
 def _sections(recipe: Recipe) -> dict[str, str]:
-    """Every field of the recipe, a line a section."""
+    """Every field of the recipe, by sections; a line ends between fields only, so that paths stay whole."""
     found = {}
     for field in dataclasses.fields(recipe):
         section = getattr(recipe, field.name)
         if dataclasses.is_dataclass(section):
-            values = (f"{f.name}={getattr(section, f.name)}" for f in dataclasses.fields(section))
-            found[field.name + " recipe"] = "  ".join(values)
+            lines = [""]
+            for part in dataclasses.fields(section):
+                word = f"{part.name}={getattr(section, part.name)}"
+                if lines[-1] and INDENT + len(lines[-1]) + 2 + len(word) > width():
+                    lines.append("")
+                lines[-1] += f"  {word}" if lines[-1] else word
+            found[field.name + " recipe"] = ("\n" + " " * INDENT).join(lines)
     return found
 
 

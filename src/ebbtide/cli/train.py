@@ -15,8 +15,9 @@ from typing import Annotated
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ebbtide.cli.fields import Nameless
-from ebbtide.cli.help import ALL, SHORT, filled
+from ebbtide.cli.help import ALL, SHORT
 from ebbtide.cli.options import output, parse, screen, styled, wrote
+from ebbtide.cli.paper import filled
 from ebbtide.cli.standard_output import complain
 from ebbtide.errors import printable, require
 from ebbtide.recipes.corruptions import corruptions_in_words

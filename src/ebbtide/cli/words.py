@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from ebbtide.cli.fields import Option
@@ -60,7 +61,7 @@ class Words:
         if word[:2] in self.named and word[1] != "-":  # -n5
             name, given, value = word[:2], word[2:], word[2:].removeprefix("=")
         if name not in self.named:
-            raise self._refused(f"there is no option {name[:60]}.{near_misses(name, list(self.named))}")
+            raise self._refused(f"there is no option {name[:60]}.{self._near(name[:60])}")
         option, on = self.named[name]
         if option.switch:
             if given:
@@ -103,6 +104,13 @@ class Words:
         if option.kind is int and abs(value) > LARGEST:
             raise self._refused(f"{name} {shown(word)} came, which is too large")
         return value
+
+    def _near(self, name: str) -> str:
+        """The nearest names; those of fields also by their last part: --chanels is near --network.channels."""
+        tails = {"--" + known.removeprefix("--").rpartition(".")[2]: known for known in self.named if "." in known}
+        known = tails | {known: known for known in self.named}
+        close = dict.fromkeys(known[word] for word in get_close_matches(name, known, n=3, cutoff=0.6))
+        return f" Did you mean {' or '.join(close)}?" if close else ""
 
     def _refused(self, message: str) -> EbbtideError:
         end = "" if message.endswith(("?", ".")) else "."
