@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ebbtide.conditions import NO_LABEL, Condition, concatenate
+from ebbtide.errors import EbbtideError
 
 LABELS = torch.tensor([3, 1, 4, 1, 5])
 
@@ -36,7 +37,7 @@ def test_conditions_that_were_never_given_join_to_none():
 
 
 def test_labels_given_for_half_of_a_batch_are_refused():
-    with pytest.raises(ValueError, match="label"):
+    with pytest.raises(EbbtideError, match="label"):
         concatenate([Condition(label=LABELS), Condition()])
 
 

@@ -296,13 +296,13 @@ def test_a_seed_names_the_draw_and_float64_stays(form):
 
 def test_matrices_refuse_images_and_events_of_different_dimensions_do_not_mix():
     images = Gaussian(noise(2, 1, 2, 2), Spherical(torch.ones(2, dtype=torch.float64)), 3)
-    with pytest.raises(ValueError, match="flatten"):
+    with pytest.raises(EbbtideError, match="flatten"):
         Gaussian(noise(2, 1, 2, 2), Full(torch.eye(2, dtype=torch.float64)), 3)
-    with pytest.raises(ValueError, match="flatten"):
+    with pytest.raises(EbbtideError, match="flatten"):
         images.affine(torch.eye(4, dtype=torch.float64))
-    with pytest.raises(ValueError, match="do not add"):
+    with pytest.raises(EbbtideError, match="do not add"):
         images + replace(images, event_dims=1)
-    with pytest.raises(ValueError, match="dimensions"):
+    with pytest.raises(EbbtideError, match="dimensions"):
         kl(images, replace(images, event_dims=1))
 
 

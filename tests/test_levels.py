@@ -226,7 +226,7 @@ def test_the_step_from_clean_data_is_the_whole_way(kind):
 
 @pytest.mark.parametrize("kind", STEP_KINDS)
 def test_one_level_alone_knows_no_step(kind):
-    with pytest.raises(ValueError, match=f"{kind}.*corruption.pair"):
+    with pytest.raises(EbbtideError, match=f"{kind}.*corruption.pair"):
         LEVEL.pair(kind)
 
 

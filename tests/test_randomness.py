@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
+from ebbtide.errors import EbbtideError
 from ebbtide.randomness import SampleGenerators, generator_of, normal, seed_of, uniform
 from parts import SIGMAS, seeded
 
@@ -60,7 +61,7 @@ def test_global_seeds_are_neither_used_nor_changed():
 
 
 def test_a_batch_needs_a_generator_for_each_sample():
-    with pytest.raises(ValueError, match="generators"):
+    with pytest.raises(EbbtideError, match="generators"):
         normal((3, 2), SampleGenerators.of(0, [0, 1]))
 
 

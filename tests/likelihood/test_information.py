@@ -265,7 +265,7 @@ def test_times_that_do_not_rise_from_above_nothing_to_one_are_refused(times):
 
 def test_what_cannot_be_measured_is_refused():
     oracle, x0 = ORACLES["gaussian"], noise(4, 2)
-    with pytest.raises(ValueError, match="knows only"):
+    with pytest.raises(EbbtideError, match="knows only"):
         information_curve(gaussian([1.0, 2.0], corruption_of("list")), x0, TIMES, seeded(0))
     endless = gaussian([1.0, 2.0], GaussianCorruption(FunctionSchedule(lambda t: 1 - t, of="abar")))
     with pytest.raises(EbbtideError, match="expected finite numbers"):

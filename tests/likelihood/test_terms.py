@@ -10,6 +10,7 @@ from scipy.integrate import quad
 
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.denoisers import GaussianOracle, MixtureOracle, NetworkDenoiser, VarianceDenoiser
+from ebbtide.errors import EbbtideError
 from ebbtide.levels import along
 from ebbtide.likelihood.reconstruction import GaussianDensity
 from ebbtide.likelihood.terms import first_term, limit_term, prior_term, sampled_terms, step_term
@@ -317,5 +318,5 @@ def test_the_prior_term_is_that_of_its_formula():
 def test_only_an_oracle_knows_the_exact_variance():
     denoiser = NetworkDenoiser(lambda x, t, condition: x, corruption_of(10))
     t = torch.full((2,), 0.5, dtype=torch.float64)
-    with pytest.raises(ValueError, match="only oracles"):
+    with pytest.raises(EbbtideError, match="only oracles"):
         step_term(denoiser, noise(2, 3), noise(2, 3), t - 0.1, t, "exact")

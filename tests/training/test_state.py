@@ -178,5 +178,5 @@ def test_an_optimizer_whose_state_files_cannot_hold_is_refused_not_forgotten():
     network = nn.Linear(1, 1)
     trainee = Trainee(network, Remembering(network.parameters(), lr=0.1), Average(network, 10))
     trainee.optimizer.step()
-    with pytest.raises(TypeError, match="calls"):
+    with pytest.raises(EbbtideError, match="calls"):
         trainee.checkpoint()
