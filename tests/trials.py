@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from ebbtide.cli.main import main
 from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.objectives import ObjectiveName, with_objective
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import Recipe, ScheduleRecipe
+from ebbtide.recipes.run import Run, Weights
 from ebbtide.recipes.train import train
 from ebbtide.training import checkpoints
 from ebbtide.training.checkpoints import Checkpoint
@@ -125,6 +128,13 @@ def cold_run(preset: str) -> Path:
 def point_run() -> Path:
     """A run on points of the plane, without labels."""
     return _shared("points", small("swiss-roll"))
+
+
+def network_of(run: Run, weights: Weights = "average") -> nn.Module:
+    """The network that a run's denoiser asks; `run.wrap` makes a denoiser of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "wrap", lambda self, network: network)
+        return run.denoiser(weights=weights)
 
 
 class Clock:

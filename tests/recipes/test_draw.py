@@ -14,7 +14,7 @@ from ebbtide.recipes.draw import draw, draw_all, grid_back, labels_for, own_labe
 from ebbtide.recipes.recipe import ScheduleRecipe
 from ebbtide.recipes.run import Run, drawn_by, open_run, with_sampling
 from parts import Listening
-from trials import cold_run, grey_run, point_run, table_run
+from trials import cold_run, grey_run, network_of, point_run, table_run
 
 
 def grey(steps: int = 3, schedule: ScheduleRecipe | None = None, **sampling) -> Run:
@@ -44,10 +44,10 @@ def test_every_batch_goes_all_the_way_to_t_0():
 
 def test_labels_change_what_is_drawn():
     run = grey()
-    denoiser = run.denoiser()
+    network = network_of(run)
     with torch.no_grad():  # a run so short has hardly learned its labels: make them plain
-        denoiser.denoiser.network.embedding.label.weight.mul_(50)
-    drawn = [draw_all(run, denoiser, 2, labels=labels_for(run, 2, label)) for label in ("0", "7", "none")]
+        network.embedding.label.weight.mul_(50)
+    drawn = [draw_all(run, run.wrap(network), 2, labels=labels_for(run, 2, label)) for label in ("0", "7", "none")]
     assert not any(torch.allclose(a, b) for a, b in [drawn[:2], drawn[1:], drawn[::2]])
 
 

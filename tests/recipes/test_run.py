@@ -14,7 +14,7 @@ from ebbtide.recipes.as_json import FORMAT
 from ebbtide.recipes.draw import draw_all
 from ebbtide.recipes.run import DataFacts, Run, open_run, with_sampling
 from ebbtide.training import checkpoints
-from trials import colour_run, grey_run, last, pictures, point_run, small, trained
+from trials import colour_run, grey_run, last, network_of, pictures, point_run, small, trained
 
 
 def test_what_is_written_is_what_is_read(tmp_path):
@@ -57,8 +57,7 @@ def test_sampling_needs_nothing_but_the_folder(tmp_path):
 @pytest.mark.parametrize("weights", ["average", "network"])
 def test_a_denoiser_has_the_weights_that_are_asked_for(weights):
     expected = last(grey_run()).tensors[weights]
-    denoiser = open_run(grey_run()).denoiser(weights=weights)
-    network = denoiser.denoiser.network
+    network = network_of(open_run(grey_run()), weights)
     assert not network.training
     got = network.state_dict()
     assert all(torch.equal(got[name], value) for name, value in expected.items())

@@ -13,7 +13,7 @@ from ebbtide.recipes import showing
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.recipe import ScheduleRecipe
 from ebbtide.recipes.run import open_run
-from trials import colour_run, grey_run, point_run, small, trained
+from trials import colour_run, grey_run, network_of, point_run, small, trained
 
 NO_DATA = Dataset(name="none", values=np.zeros((1, 8, 8, 3), dtype=np.uint8))
 
@@ -24,10 +24,10 @@ def grey(tmp_path):
     return replace(open_run(grey_run()), path=tmp_path)
 
 
-def calls_of(denoiser):
+def calls_of(network):
     """The times at which the network is asked, as they come."""
     asked = []
-    denoiser.denoiser.network.register_forward_pre_hook(lambda module, given: asked.append(float(given[1][0])))
+    network.register_forward_pre_hook(lambda module, given: asked.append(float(given[1][0])))
     return asked
 
 
@@ -35,9 +35,10 @@ def calls_of(denoiser):
 def test_a_picture_while_training_takes_few_steps(grey, steps):
     if steps is not None:
         grey = replace(grey, recipe=replace(grey.recipe, schedule=ScheduleRecipe(name="linear", steps=steps)))
-    denoiser = replace(open_run(grey_run()), recipe=grey.recipe).denoiser()
-    asked = calls_of(denoiser)
-    path = showing.progress_picture(grey, denoiser, load("digits"), 7, "cpu")
+    run = replace(open_run(grey_run()), recipe=grey.recipe)
+    network = network_of(run)
+    asked = calls_of(network)
+    path = showing.progress_picture(grey, run.wrap(network), load("digits"), 7, "cpu")
     assert len(asked) == min(showing.QUICK_STEPS, steps or showing.QUICK_STEPS)
     assert path == grey.path / "samples" / "step-00000007.png"
     assert asked[0] > 0.99
