@@ -13,7 +13,10 @@ from rich.console import Console
 
 from ebbtide.cli import bits as command
 from ebbtide.cli import decoder
+from ebbtide.evaluation.bits import told
 from ebbtide.recipes import pixels
+from ebbtide.recipes.bits import BitsSettings, ask, join, measure, summary
+from ebbtide.recipes.run import open_run
 from trials import call, everything_in, grey_run, pictures, point_run, refusal, table_run
 
 QUICK = ("--examples", 4, "--levels", 4)
@@ -42,6 +45,24 @@ def shown(out, words):
     """The number at the end of the line with these words."""
     (line,) = [line for line in out.splitlines() if words in line]
     return float(line.split()[-1])
+
+
+@pytest.mark.parametrize(("options", "labels"), [((), True), (("--no-labels",), False)])
+def test_whether_labels_were_told_is_said_and_can_be_chosen(tmp_path, undrawn, options, labels):
+    run = shutil.copytree(table_run(), tmp_path / "run")
+    out, found = bits(run, *QUICK, *options)
+    assert ("given the labels" in out) == found["labels"] == labels
+    settings = BitsSettings(examples=4, levels=4, labels=False)
+    asked = ask(open_run(run), settings)
+    alone = summary(asked, join(list(measure(asked, asked.reconstruction()))))
+    assert (alone["bits"] == pytest.approx(found["bits"], abs=1e-6)) != labels
+    assert ("given the labels" in told(found)) == labels
+
+
+def test_examples_that_were_learned_from_are_called_so(run, undrawn):
+    out, found = bits(run, *QUICK, "--split", "train")
+    assert "train (which it learned from)" in out
+    assert found["learned_from"]
 
 
 def test_all_parts_are_printed_and_kept(run):

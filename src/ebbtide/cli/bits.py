@@ -16,7 +16,7 @@ from ebbtide.cli.options import parse, screen, wrote
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import Variance
 from ebbtide.errors import require
-from ebbtide.evaluation.bits import bits_figure
+from ebbtide.evaluation.bits import bits_figure, told
 from ebbtide.evaluation.codes import histogram_bits, png_bits
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.files import write_atomically
@@ -44,6 +44,9 @@ class BitsOptions:
     """Another source than the run's own: a folder, IDX file, array; examples must have the same shape."""
     split: Literal["train", "test"] = "test"
     """Held-out examples, or those that were learned from."""
+    labels: bool = True
+    """Tell the network the examples' labels, if it learned them: the bits are then those of an example given its label.
+    --no-labels: of the example alone."""
     examples: int = 1000
     """How many, spread over the set."""
     levels: int = 64
@@ -85,6 +88,7 @@ def bits(arguments: Sequence[str]) -> int:
     settings = BitsSettings(
         source=options.data,
         split=options.split,
+        labels=options.labels,
         examples=options.examples,
         levels=options.levels,
         chain=options.chain,
@@ -142,6 +146,7 @@ def _print(found: dict[str, Any]) -> None:
     what = "images" if found["images"] else "points"
     chain = "in the limit of many steps" if found["limit"] else f"of a chain of {found['steps']:,} steps"
     screen.print(f"{found['examples']:,} {found['split']} {what} of {found['data']}, the bound {chain}")
+    screen.print(f"bits a dimension, {told(found)}")
     table = Table(box=None, header_style="")
     table.add_column("")
     table.add_column("bits a dimension", justify="right")

@@ -17,6 +17,7 @@ from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import given, parse, screen, styled, wrote
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.errors import require
+from ebbtide.evaluation.bits import told
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.pictures import save_png, side_by_side
 from ebbtide.evaluation.quality import MEANING, copies_in_words, heads_of, quality_figure, rows_of
@@ -183,7 +184,10 @@ def _asked(run: Run, settings: EvaluateSettings, both: Sides, examples: int) -> 
 def _bits(asked: Asked) -> dict[str, Any]:
     """Their bound, that of images with the trained last decoder."""
     whole = summary(asked, bound_of(asked, reconstruction_of(asked, trained=asked.run.data.is_image)))
-    return {name: whole[name] for name in ("bits", "noise_error", "example_error", "examples", "split", "parts")}
+    return {
+        name: whole[name]
+        for name in ("bits", "noise_error", "example_error", "examples", "split", "labels", "learned_from", "parts")
+    }
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -201,7 +205,7 @@ def _print(found: dict[str, Any]) -> None:
         bits = found["bits"]
         error = (bits["noise_error"] ** 2 + (bits["example_error"] or 0.0) ** 2) ** 0.5
         screen.print(
-            f"bits a dimension: {bits['bits']:.3f} ± {error:.3f} ({bits['examples']:,} {bits['split']} examples; more: "
+            f"bits a dimension: {bits['bits']:.3f} ± {error:.3f} ({bits['examples']:,} examples: {told(bits)}; more: "
             "ebbtide bits)"
         )
 

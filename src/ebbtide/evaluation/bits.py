@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+def told(found: Mapping[str, Any]) -> str:
+    """Of which examples these bits are, and what they do not hold: a label that the network is told costs nothing."""
+    learned = " (which it learned from)" if found.get("learned_from") else ""
+    return f"{found['split']}{learned}" + (", given the labels" if found.get("labels") else "")
+
+
 def bits_figure(found: Mapping[str, Any]) -> "Figure":
     """The cost of a unit of log-SNR; what is still known at each level, and at each t; error against rate.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation import figures
+from ebbtide.evaluation.bits import told
 from ebbtide.evaluation.diagnosis import diagnosis_section
 from ebbtide.evaluation.page import DAMAGED, duration, numbers, page, picture, section, sentence, table
 from ebbtide.evaluation.quality import quality_section
@@ -147,7 +148,7 @@ def _bits(run: Path) -> dict[str, str]:
         return {}
     try:
         found = read_json(file)
-        return {f"bits a dimension ({found['split']})": f"{found['bits']:.3f} ± {found['noise_error']:.3f}"}
+        return {f"bits a dimension ({told(found)})": f"{found['bits']:.3f} ± {found['noise_error']:.3f}"}
     except DAMAGED:
         return {"bits a dimension": "bits.json is damaged"}
 

@@ -41,6 +41,7 @@ class BitsSettings:
 
     source: str | None = None
     split: Literal["train", "test"] = "test"
+    labels: bool = True
     examples: int = 1000
     levels: int = 64
     chain: int | None = None
@@ -85,7 +86,7 @@ def ask(run: Run, settings: BitsSettings) -> Asked:
         f"{dataset.name} has examples of shape {_by(dataset.event_shape)}, but {run.path} was trained on "
         f"{_by(run.data.event_shape)}: give data of that shape (--data)",
     )
-    labels = dataset.labels is not None and bool(run.data.classes)
+    labels = settings.labels and dataset.labels is not None and bool(run.data.classes)
     require(
         not labels or dataset.classes == run.data.classes,
         f"{dataset.name} has classes {', '.join(dataset.classes[:5])}.., but {run.path} learned "
@@ -246,6 +247,8 @@ def summary(asked: Asked, bound: Bound) -> dict[str, Any]:
     return {
         "data": asked.dataset.name,
         "split": asked.settings.split,
+        "labels": asked.dataset.labels is not None,
+        "learned_from": asked.settings.split == "train" and asked.settings.source is None,
         "examples": len(bound),
         "images": data.is_image,
         "dimensions": d,
