@@ -15,7 +15,7 @@ from ebbtide.cli.bits import BitsOptions
 from ebbtide.cli.corrupt import CorruptOptions
 from ebbtide.cli.doctor import DoctorOptions
 from ebbtide.cli.evaluate import EvaluateOptions
-from ebbtide.cli.main import COMMANDS
+from ebbtide.cli.main import COMMANDS, EXIT_CODES
 from ebbtide.cli.race import RaceOptions, SamplersOptions
 from ebbtide.cli.restore import RestoreOptions
 from ebbtide.cli.sample import SampleOptions
@@ -206,6 +206,8 @@ def test_the_exit_codes_are_told():
     text = call("--help").out
     assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "130"]
     assert re.search(r"^  3 .*doctor", text, re.MULTILINE)
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", Path("docs/command-line.md").read_text(), re.MULTILINE)
+    assert [(int(code), meaning) for code, meaning in table] == list(EXIT_CODES.items())
 
 
 def test_the_program_is_installed_and_quick_to_say_what_it_can():
