@@ -105,3 +105,9 @@ def test_the_next_free_name_is_taken_and_nothing_of_ones_own_is_overwritten(tmp_
         assert call("corrupt", "digits", "--levels", 2).code == 0
     assert call("corrupt", "digits", "--levels", 2, "--overwrite").code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corrupted-blur", "corrupted-blur-2", "mine"]
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "~nobody-of-this-name/x.png", "/dev/zero"])
+def test_what_is_no_file_is_refused_in_one_line(tmp_path, source):
+    refusal("corrupt", source, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

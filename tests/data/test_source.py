@@ -150,7 +150,7 @@ def test_sources_that_would_be_waited_for_are_refused(tmp_path):
         str(tmp_path / "self"): "a link to itself",
         "/dev/zero": "a device",
         "x" * 5000: "nothing called",
-        "~nobody-of-this-name/x": "cannot be found",
+        "~nobody-of-this-name/x": "nothing called",
         "zero\0": "nothing called",
     }.items():
         with pytest.raises(EbbtideError, match=says):

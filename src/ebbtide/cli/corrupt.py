@@ -17,7 +17,7 @@ from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.data.images import Size
 from ebbtide.data.pictures import is_picture_file, load_pictures
-from ebbtide.data.source import BUILT_IN
+from ebbtide.data.source import BUILT_IN, path_of
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import film_strip, picture_grid, save_gif, save_png
 from ebbtide.randomness import SampleGenerators
@@ -94,10 +94,10 @@ def corrupt(arguments: Sequence[str]) -> int:
 
 def _pictures(options: CorruptOptions) -> Dataset:
     """The files that were named, or the one set of pictures."""
-    files = [source not in BUILT_IN and is_picture_file(Path(source).expanduser()) for source in options.sources]
+    files = [source not in BUILT_IN and is_picture_file(path_of(source)) for source in options.sources]
     if all(files):
         require(len(files) <= MOST, f"{len(files)} pictures came, expected at most {MOST}")
-        return load_pictures([Path(source).expanduser() for source in options.sources], options.size)
+        return load_pictures([path_of(source) for source in options.sources], options.size)
     if len(files) > 1:
         other = next(source for source, is_file in zip(options.sources, files, strict=True) if not is_file)
         raise EbbtideError(f"several sources came, and {other!r} is no picture file: name picture files, or one set")

@@ -11,6 +11,7 @@ from ebbtide.data.colour import is_grey, recolour
 from ebbtide.data.dataset import Dataset
 from ebbtide.data.idx import is_idx
 from ebbtide.data.images import Size, decode, height_and_width, upright
+from ebbtide.data.opening import why_no_file
 from ebbtide.errors import EbbtideError, require
 
 LONGEST = 256
@@ -20,7 +21,7 @@ TABLES = (".npy", ".npz", ".parquet")
 
 def is_picture_file(path: Path) -> bool:
     """Whether it is a file that holds no whole dataset: what is left is a picture, or cannot be read."""
-    return path.is_file() and path.suffix.lower() not in TABLES and not is_idx(path)
+    return why_no_file(path) is None and path.suffix.lower() not in TABLES and not is_idx(path)
 
 
 def load_pictures(paths: Sequence[Path], size: Size | None = None, longest: int = LONGEST) -> Dataset:

@@ -82,7 +82,7 @@ def _picture_loader(source: str) -> Callable[..., Dataset] | None:
         return None
     if source.startswith("hf:"):
         return lambda held_out, **options: load_hub(source.removeprefix("hf:"), **options)
-    path = _path(source)
+    path = path_of(source)
     if os.path.isdir(path) and not _has_idx(path):
         load_path = load_hub_path if is_saved_dataset(path) else load_folder
         return lambda **options: load_path(path, **options)
@@ -101,7 +101,7 @@ def _load_whole(source: str, split: Split, labels: bool, held_out: float) -> Dat
         return load_patches(split)
     if source in TOYS:
         return load_toy(cast(Literal["swiss-roll", "moons", "mixture"], source), split)
-    path = _path(source)
+    path = path_of(source)
     if not source or not os.path.lexists(path):
         raise EbbtideError(
             f"there is nothing called '{source}'.{near_misses(source, BUILT_IN)} "
@@ -141,11 +141,9 @@ def _adapted(dataset: Dataset, source: str, size: Size | None, colour: Colour, l
     return replace(dataset, values=recolour(values, colour))
 
 
-def _path(source: str) -> Path:
-    try:
-        return Path(source).expanduser()
-    except RuntimeError as error:
-        raise EbbtideError(f"{source} cannot be found: {error}") from None
+def path_of(source: str) -> Path:
+    """The path that is meant, ~ the user's own folder; of nobody's folder the words as they are."""
+    return Path(os.path.expanduser(source))
 
 
 def _has_idx(folder: Path) -> bool:
