@@ -206,7 +206,9 @@ def test_the_exit_codes_are_told():
     text = call("--help").out
     assert re.findall(r"^  (\d+) ", text, re.MULTILINE) == ["0", "1", "2", "3", "130"]
     assert re.search(r"^  3 .*doctor", text, re.MULTILINE)
-    table = re.findall(r"^\| (\d+) \| (.*) \|$", Path("docs/command-line.md").read_text(), re.MULTILINE)
+    table = re.findall(
+        r"^\| (\d+) \| (.*) \|$", (Path(__file__).parents[2] / "docs/command-line.md").read_text(), re.MULTILINE
+    )
     assert [(int(code), meaning) for code, meaning in table] == list(EXIT_CODES.items())
 
 
