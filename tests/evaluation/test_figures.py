@@ -10,6 +10,7 @@ from PIL import Image
 
 from ebbtide.errors import EbbtideError
 from ebbtide.evaluation import figures
+from trials import Clock
 
 
 def update(step: int, **values: object) -> dict[str, object]:
@@ -182,7 +183,9 @@ def test_points_off_the_plane_are_refused(shape):
     ],
 )
 @pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # files that others left open
-def test_even_the_least_records_give_a_whole_png(figure):
+def test_even_the_least_records_give_a_whole_png(figure, monkeypatch):
+    """Also where it takes long to find a place for the legend, of which matplotlib warns unless it is told where."""
+    monkeypatch.setattr("matplotlib.legend.time", Clock(tick=2.0))
     with Image.open(io.BytesIO(figures.png_bytes(figure(), dpi=80))) as image:
         image.load()
         assert image.format == "PNG"

@@ -25,6 +25,7 @@ from ebbtide.evaluation.quality import (
 )
 from ebbtide.evaluation.report import write_report
 from ebbtide.evaluation.restoration import restoration_section
+from trials import Clock
 
 HOSTILE = "</td><script>alert('1')</script><img src=x onerror=alert(2)>"
 
@@ -180,7 +181,9 @@ def test_bars_show_where_the_distances_lie():
     ],
     ids=["numbers", "points", "all the same", "many"],
 )
-def test_any_sets_give_a_whole_picture(sets):
+def test_any_sets_give_a_whole_picture(sets, monkeypatch):
+    """Also where it takes long to find a place for the legend, of which matplotlib warns unless it is told where."""
+    monkeypatch.setattr("matplotlib.legend.time", Clock(tick=2.0))
     figure = quality_figure(*sets)
     assert all(len(cloud.get_offsets()) <= CLOUD for cloud in figure.axes[0].collections)
     with Image.open(io.BytesIO(png_bytes(figure, dpi=50))) as image:

@@ -48,7 +48,7 @@ def errors_figure(found: Mapping[str, Any]) -> Figure:
     axes[0].set(ylabel="mean square error of x0")
     top = max(1.1, min(3.0, 1.05 * max(finite)))
     axes[1].set(xlabel="log-SNR  (noise to data)", ylabel="of the linear one's", ylim=(0, top))
-    axes[0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    axes[0].legend(loc="best", frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 

@@ -73,7 +73,7 @@ def loss_figure(records: RecordList) -> "Figure":
     _scale(axes, mean, loss)
     axes.set(ylabel="training loss")
     _steps(axes)
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    axes.legend(loc="upper right", frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
 
 
@@ -112,7 +112,7 @@ def levels_figure(records: RecordList, earlier: int = 3) -> "Figure":
         axes.stairs(heights, edges, baseline=None, color=INK, linewidth=1.0, linestyle=style, label=label)
         _point_beyond(axes, edges, heights, shown, share)
     axes.set(xlabel="noise level t  (0: data, 1: noise)", ylabel="mean loss (older batches fade)")
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    axes.legend(loc="best", frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
 
 

@@ -80,12 +80,12 @@ def quality_figure(samples: np.ndarray, real: np.ndarray, near: np.ndarray, near
         cloud = np.column_stack([cloud, np.zeros(len(cloud))])[:, :2]
         axes[0].scatter(cloud[:, 0], cloud[:, 1], s=5, color=colour, alpha=0.5, linewidths=0, label=name)
     axes[0].set(xlabel="features, first principal component", ylabel="second")
-    axes[0].legend(frameon=False, fontsize=8.5, labelcolor=INK, markerscale=2.5)
+    axes[0].legend(loc="upper right", frameon=False, fontsize=8.5, labelcolor=INK, markerscale=2.5)
     edges = np.histogram_bin_edges(np.concatenate([near, near_unseen]), 40).tolist()
     for values, name, colour in ((near_unseen, "unseen examples", ORANGE), (near, "samples", BLUE)):
         axes[1].hist(values, edges, density=True, color=colour, alpha=0.5, label=name)
     axes[1].set(xlabel="distance to the nearest training example", ylabel="density")
-    axes[1].legend(frameon=False, fontsize=8.5, labelcolor=INK)
+    axes[1].legend(loc="best", frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
 
 

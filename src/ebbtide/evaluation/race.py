@@ -107,5 +107,5 @@ def race_figure(laps: Sequence[Mapping[str, Any]]) -> Figure:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
-    axes[0].legend(frameon=False, fontsize=8, labelcolor=INK, ncols=2)
+    axes[0].legend(loc="best", frameon=False, fontsize=8, labelcolor=INK, ncols=2)
     return figure
