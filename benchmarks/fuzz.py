@@ -33,7 +33,7 @@ BUSY = 6
 """Times as long it may wait, on a machine that has other work."""
 MOST_MEMORY = 2.0
 """Times the highest memory of healthy input."""
-REPLACED_AFTER = 2000
+REPLACED_AFTER = 10_000
 """Cases that one worker does, so that what it keeps in memory does not add up."""
 
 
