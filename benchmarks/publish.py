@@ -15,7 +15,10 @@ import measure
 
 PAGES = (
     Path("README.md"),
-    *(Path("docs") / f"{name}.md" for name in ("speed", "objectives", "evaluation", "samplers", "corruptions")),
+    *(
+        Path("docs") / f"{name}.md"
+        for name in ("speed", "objectives", "evaluation", "samplers", "corruptions", "reliability")
+    ),
 )
 PROCESSOR = re.compile(r"\((?P<name>[^,(]*(?:\([^)]*\)[^,(]*)*), \d+ threads, ")
 """In a table's first line."""
