@@ -23,9 +23,9 @@ from ebbtide.likelihood.terms import sampled_terms, step_term
 from ebbtide.randomness import generator_of, normal
 from ebbtide.recipes.bits import Asked, BitsSettings, ask, join
 from ebbtide.recipes.bits import measure as bounds_of
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.pixels import find_decoder, train_decoder
 from ebbtide.recipes.run import Run, open_run
+from ebbtide.recipes.run_data import data_of
 
 CHAIN, IMAGES, DRAWS = 200, 8, 8
 
@@ -33,7 +33,7 @@ CHAIN, IMAGES, DRAWS = 200, 8, 8
 def of_run(run: Run, examples: int) -> dict[str, Any]:
     """Both last decoders, and the codes."""
     found: dict[str, Any] = {}
-    train = build_data(run.recipe.data, "train", run.data.value_range)
+    train = data_of(run).train
     for decoder, noise in (("bins", 1.0), ("trained", 4.0)):
         asked = ask(run, BitsSettings(examples=examples, first_noise=noise))
         last: Any = asked.reconstruction()

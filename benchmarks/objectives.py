@@ -29,11 +29,11 @@ from ebbtide.files import write_atomically
 from ebbtide.objectives.gradients import gradient_moments
 from ebbtide.recipes.bits import BitsSettings, ask, join
 from ebbtide.recipes.bits import measure as bounds_of
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import draw_all, labels_for
 from ebbtide.recipes.objectives import OBJECTIVES, with_objective
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.run import Run, open_run
+from ebbtide.recipes.run_data import data_of
 from ebbtide.recipes.train import train
 
 FOLDER = measure.RESULTS / "objectives"
@@ -188,7 +188,7 @@ def main() -> None:
     for name in options.only:
         run = trained(name, options.minutes)
         found = measured(name, run, reader)
-        data = build_data(run.recipe.data, "train", run.data.value_range)
+        data = data_of(run).train
         found["gradients"] = gradients(run, data)
         results[name] = found
         bits = found["bits"]

@@ -22,11 +22,11 @@ from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.figures import evenly
 from ebbtide.evaluation.pictures import film_strip, save_png
 from ebbtide.randomness import SampleGenerators
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import draw
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import Recipe
 from ebbtide.recipes.run import Run, open_run
+from ebbtide.recipes.run_data import data_of
 from ebbtide.recipes.train import train
 from ebbtide.times import nearest
 from ebbtide.training import Update
@@ -56,7 +56,7 @@ def trained(preset: str, recipe: Recipe, out: Path) -> Run:
 
 def forward(run: Run) -> Iterator[torch.Tensor]:
     """Real pictures at even times from 0 to 1; the same chance each time, so that each takes one way."""
-    data = build_data(run.recipe.data, "train", run.data.value_range)
+    data = data_of(run).train
     x0 = data.batch(torch.arange(PICTURES)).x0
     corruption = run.objective().corruption
     for t in torch.linspace(0, 1, MOMENTS, dtype=torch.float64):

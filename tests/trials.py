@@ -21,7 +21,8 @@ from ebbtide.evaluation.records import read_records
 from ebbtide.recipes.objectives import ObjectiveName, with_objective
 from ebbtide.recipes.presets import PRESETS
 from ebbtide.recipes.recipe import Recipe, ScheduleRecipe
-from ebbtide.recipes.run import Run, Weights
+from ebbtide.recipes.run import Run, Weights, open_run
+from ebbtide.recipes.run_data import find_data
 from ebbtide.recipes.train import train
 from ebbtide.training import checkpoints
 from ebbtide.training.checkpoints import Checkpoint
@@ -149,6 +150,19 @@ class Clock:
         return self.now
 
     monotonic = perf_counter
+
+
+def learned_from(run: Path, source: Path) -> Path:
+    """A copy of a run, made one that was trained on these data."""
+    found = open_run(run)
+    data = find_data(found, str(source))
+    replace(found, data=replace(found.data, examples=len(data.train), fingerprint=data.mark)).write()
+    return run
+
+
+def newest(run: Path, stem: str) -> Path:
+    """The newest file of a kind that a command has written into a run's folder."""
+    return max(run.glob(f"{stem}*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 @dataclass(frozen=True)

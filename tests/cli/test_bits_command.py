@@ -17,7 +17,7 @@ from ebbtide.evaluation.bits import told
 from ebbtide.recipes import pixels
 from ebbtide.recipes.bits import BitsSettings, ask, join, measure, summary
 from ebbtide.recipes.run import open_run
-from trials import call, everything_in, grey_run, pictures, point_run, refusal, table_run
+from trials import call, everything_in, grey_run, newest, point_run, refusal, table_run
 
 QUICK = ("--examples", 4, "--levels", 4)
 
@@ -38,7 +38,7 @@ def undrawn(monkeypatch):
 def bits(path, *options):
     outcome = call("bits", path, *options)
     assert outcome.code == 0, outcome
-    return outcome.out, json.loads((path / "bits.json").read_text())
+    return outcome.out, json.loads(newest(path, "bits").read_text())
 
 
 def shown(out, words):
@@ -140,6 +140,9 @@ def test_other_data_are_measured_under_their_own_name(run, undrawn, tmp_path):
     out, found = bits(run, *QUICK, "--data", file, "--split", "train")
     assert "3 train images of [red]mine" in out
     assert set(found["baselines"]) == {"PNG files"}
+    assert "is not what" in out
+    assert not found["of"]["own"]
+    assert not (run / "bits.json").exists()
 
 
 def test_the_ode_is_asked_for_points(tmp_path, undrawn):
@@ -225,8 +228,8 @@ def test_pictures_of_another_size_are_refused(run, tmp_path):
 
 
 def test_a_folder_without_a_test_set_says_so(run, tmp_path):
-    folder = pictures(tmp_path / "pictures", 3, colour=False)
-    assert "no test split" in refusal("bits", run, "--data", folder)
+    np.save(tmp_path / "three.npy", np.zeros((3, 8, 8), np.uint8))
+    assert "no test split" in refusal("bits", run, "--data", tmp_path / "three.npy")
     assert not (run / "bits.json").exists()
 
 

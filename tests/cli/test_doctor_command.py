@@ -295,7 +295,7 @@ def test_weights_of_another_network_are_one_line(run):
 def test_data_that_are_gone_are_said_and_the_rest_is_still_looked_at(tmp_path, undrawn):
     path = shutil.copytree(colour_run(), tmp_path / "run")
     out, found = of_run(path)
-    assert "there is nothing called" in wrongs(found)["data: files"]["text"]
+    assert "are no longer at" in wrongs(found)["data: files"]["text"]
     checks = {one["check"] for one in found["findings"]}
     assert {"training: finite", "weights: finite"} <= checks
     assert not any(check.startswith(("levels", "sampling")) for check in checks)
@@ -378,7 +378,7 @@ REFUSED = {
     "few samples": (["--samples", 15], "--samples 15"),
     "a word for a number": (["--examples", "all"], "all"),
     "an option that is none": (["--level", 3], "--level"),
-    "data of another shape": (["--data", "moons"], "(2,)"),
+    "data of another shape": (["--data", "moons"], "examples of shape 2, but"),
 }
 
 

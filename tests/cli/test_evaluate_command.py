@@ -19,7 +19,18 @@ from ebbtide.cli.options import Screen
 from ebbtide.evaluation.quality import METRICS, SCALE
 from ebbtide.recipes import evaluate as recipe_module
 from ebbtide.recipes import features, pixels
-from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, table_run
+from trials import (
+    call,
+    colour_run,
+    everything_in,
+    grey_run,
+    learned_from,
+    newest,
+    pictures,
+    point_run,
+    refusal,
+    table_run,
+)
 
 QUICK = ("--samples", 60, "--bits", 2)
 
@@ -55,7 +66,7 @@ def evaluated(path, *options):
     outcome = call("evaluate", path, *options)
     assert outcome.code == 0, outcome
     return SimpleNamespace(
-        path=path, before=before, out=outcome.out, err=outcome.err, found=strict(path / "evaluation.json")
+        path=path, before=before, out=outcome.out, err=outcome.err, found=strict(newest(path, "evaluation"))
     )
 
 
@@ -70,7 +81,8 @@ def colour(tmp_path_factory):
     """A run on unlabelled pictures in colour whose data lie elsewhere now; no test split, fewer unseen than samples."""
     folder = tmp_path_factory.mktemp("colour")
     source = pictures(folder / "moved", 100, colour=True)
-    return evaluated(shutil.copytree(colour_run(), folder / "run"), *QUICK, "--data", source)
+    run = learned_from(shutil.copytree(colour_run(), folder / "run"), source)
+    return evaluated(run, *QUICK, "--data", source)
 
 
 @pytest.fixture(scope="module")
@@ -269,9 +281,9 @@ REFUSED = {
     "turns of points": (point_run, ["--features", "turns"], "features of turns came for swiss-roll"),
     "inception of points": (point_run, ["--features", "inception"], "inception came for swiss-roll"),
     "inception without its package": (grey_run, ["--features", "inception"], 'pip install "ebbtide[inception]"'),
-    "points for pictures": (grey_run, ["--data", "moons"], "shape (2,)"),
+    "points for pictures": (grey_run, ["--data", "moons"], "examples of shape 2, but"),
     "data that is not there": (grey_run, ["--data", "nowhere"], "nowhere"),
-    "data that were deleted": (colour_run, [], "there is nothing called"),
+    "data that were deleted": (colour_run, [], "are no longer at"),
     "a word that is no kind of features": (grey_run, ["--features", "label"], "label"),
     "a word that is no sampler": (grey_run, ["--sampler", "euler"], "euler"),
     "a word for a number": (grey_run, ["--samples", "many"], "many"),
@@ -296,8 +308,8 @@ def test_pictures_of_another_size_or_too_few_are_refused(run, tmp_path):
     before = everything_in(run)
     np.save(tmp_path / "other.npy", np.zeros((100, 9, 9), np.uint8))
     line = refusal("evaluate", run, *QUICK, "--data", tmp_path / "other.npy")
-    assert "(1, 9, 9)" in line
-    assert "(1, 8, 8)" in line
+    assert "1x9x9" in line
+    assert "1x8x8" in line
     np.save(tmp_path / "few.npy", np.zeros((99, 8, 8), np.uint8))
     assert "99 examples" in refusal("evaluate", run, *QUICK, "--data", tmp_path / "few.npy")
     assert everything_in(run) == before

@@ -210,13 +210,16 @@ def test_the_chain_of_images_begins_at_noise_of_so_many_bytes(noise_in_bytes):
 def test_examples_are_held_out_unflipped_spread_and_in_the_runs_own_range(tmp_path):
     run = open_run(shutil.copytree(grey_run(), tmp_path / "run"))
     replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, flip=True, limit=40))).write()
-    asked, test = asked_of(run.path, examples=50), build_data(DataRecipe(), "test", run.data.value_range)
+    asked, test = (
+        asked_of(run.path, source="digits", examples=50),
+        build_data(DataRecipe(), "test", run.data.value_range),
+    )
     assert len(asked.dataset) == len(test)
     assert len(asked.examples) == 50
     assert set(asked.examples.names) <= set(test.names)
     assert torch.equal(asked.dataset.batch(range(9)).x0, test.batch(range(9)).x0)
-    assert len(asked_of(run.path, examples=10**6).examples) == len(test)
-    assert len(asked_of(run.path, split="train").dataset) == 1500
+    assert len(asked_of(run.path, source="digits", examples=10**6).examples) == len(test)
+    assert len(asked_of(run.path, source="digits", split="train").dataset) == 1500
     np.save(tmp_path / "dark.npy", np.zeros((3, 8, 8), np.uint8))
     dark = asked_of(run.path, source=str(tmp_path / "dark.npy"), split="train")
     assert dark.dataset.range == run.data.value_range

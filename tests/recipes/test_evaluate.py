@@ -37,6 +37,7 @@ from ebbtide.recipes.evaluate import (
 )
 from ebbtide.recipes.features import Values
 from ebbtide.recipes.run import drawn_by, open_run
+from ebbtide.recipes.run_data import data_of
 from trials import colour_run, grey_run, pictures, point_run
 
 
@@ -145,7 +146,7 @@ def test_where_there_is_a_test_split_it_is_the_unseen_side():
 def test_labels_limits_and_flips_of_the_recipe_do_not_reach_the_comparison():
     run = open_run(grey_run())
     changed = replace(run.recipe.data, labels=False, limit=100, flip=True)
-    both = sides(replace(run, recipe=replace(run.recipe, data=changed)), EvaluateSettings())
+    both = sides(replace(run, recipe=replace(run.recipe, data=changed)), EvaluateSettings(source="digits"))
     assert len(both.train) == 1500
     assert both.train.labels is not None
     assert not both.train.flip
@@ -176,7 +177,7 @@ def test_too_few_examples_are_refused(tmp_path):
 
 
 def test_data_of_another_shape_are_refused_by_both_shapes(tmp_path):
-    with pytest.raises(EbbtideError, match=r"\(2,\).*\(1, 8, 8\).*--data"):
+    with pytest.raises(EbbtideError, match=r"shape 2, .*1x8x8.*--data"):
         sides(open_run(grey_run()), EvaluateSettings(source="moons"))
 
 
@@ -305,7 +306,7 @@ def test_as_many_are_the_first_rows_and_nothing_else():
 def of(dataset):
     """A side of each half, as where there is no test split."""
     even, odd = (dataset.subset(np.arange(first, len(dataset), 2)) for first in (0, 1))
-    return Sides(train=dataset, reference=even, unseen=odd, split="half of train")
+    return Sides(train=dataset, reference=even, unseen=odd, split="half of train", data=data_of(open_run(grey_run())))
 
 
 def test_training_images_as_samples_are_found_to_be_copies():

@@ -21,8 +21,8 @@ from ebbtide.recipes.features import (
     as_input,
     classifier_file,
     find_classifier,
-    fingerprint,
     kind_for,
+    mark,
     train_classifier,
     updates_for,
 )
@@ -162,31 +162,29 @@ def test_the_fingerprint_is_of_the_examples_and_of_nothing_else(kind):
         flip=True,
         skipped=("a.png: broken",),
     )
-    assert fingerprint(same, kind) == fingerprint(whole, kind)
+    assert mark(same, kind) == mark(whole, kind)
     pixel = changed(whole, (23, 7, 7, 0), whole.values[23, 7, 7, 0] ^ 1)
     shape = replace(whole, values=whole.values.reshape(24, 4, 16, 1))
     fewer = whole.subset(range(23))
-    found = [fingerprint(dataset, kind) for dataset in (whole, pixel, shape, fewer)]
+    found = [mark(dataset, kind) for dataset in (whole, pixel, shape, fewer)]
     assert len(set(found)) == len(found)
-    assert fingerprint(whole, "labels") != fingerprint(whole, "turns")
+    assert mark(whole, "labels") != mark(whole, "turns")
 
 
 def test_labels_count_where_they_are_learned():
     whole = images(classes=2)
     other = replace(whole, labels=whole.labels[::-1].copy())
-    assert fingerprint(other, "turns") == fingerprint(whole, "turns")
-    assert fingerprint(replace(whole, labels=None, classes=()), "turns") == fingerprint(whole, "turns")
-    assert fingerprint(other, "labels") != fingerprint(whole, "labels")
+    assert mark(other, "turns") == mark(whole, "turns")
+    assert mark(replace(whole, labels=None, classes=()), "turns") == mark(whole, "turns")
+    assert mark(other, "labels") != mark(whole, "labels")
 
 
 def test_the_fingerprint_reads_to_the_last_example_however_they_lie_in_memory():
     many = images(4100, height=3, width=3)
-    assert fingerprint(changed(many, (4099, 2, 2, 0), many.values[4099, 2, 2, 0] ^ 1), "turns") != fingerprint(
-        many, "turns"
-    )
+    assert mark(changed(many, (4099, 2, 2, 0), many.values[4099, 2, 2, 0] ^ 1), "turns") != mark(many, "turns")
     strided = replace(many, values=np.asfortranarray(many.values))
     assert not strided.values.flags.c_contiguous
-    assert fingerprint(strided, "turns") == fingerprint(many, "turns")
+    assert mark(strided, "turns") == mark(many, "turns")
 
 
 def test_classifiers_are_kept_where_the_environment_says(monkeypatch):
@@ -211,7 +209,7 @@ def test_before_it_is_trained_there_is_none_and_afterwards_it_is_found(cache, ki
     assert not cache.exists()
     found = trained(dataset, None, kind)
     assert [path.name for path in cache.iterdir()] == [classifier_file(dataset, kind).name]
-    assert fingerprint(dataset, kind) in found.name
+    assert mark(dataset, kind) in found.name
     assert found.dimensions == FEATURES == found(dataset.values)[0].shape[1]
     assert find_classifier(images(classes=2), kind) is None
     assert find_classifier(replace(dataset, name="elsewhere"), kind).name == found.name

@@ -13,6 +13,7 @@ from rich.table import Table
 from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, wrote
+from ebbtide.cli.results import say_whose
 from ebbtide.data.dataset import spread
 from ebbtide.denoisers import Variance
 from ebbtide.errors import require
@@ -24,7 +25,6 @@ from ebbtide.json_files import write_json
 from ebbtide.likelihood.bound import Bound
 from ebbtide.likelihood.reconstruction import Reconstruction
 from ebbtide.recipes.bits import Asked, BitsSettings, ask, check_ode, measure_exactly, summary
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.run import Weights, open_run
 from ebbtide.training.machine import device_of
 
@@ -101,6 +101,7 @@ def bits(arguments: Sequence[str]) -> int:
         device=device_of(options.device),
     )
     asked = ask(run, settings)
+    say_whose(asked.data)
     if options.ode:
         check_ode(asked)
     reconstruction = reconstruction_of(asked, trained=options.decoder == "trained")
@@ -110,8 +111,9 @@ def bits(arguments: Sequence[str]) -> int:
     if options.ode:
         found["exact"] = _exact(asked, reconstruction, bound, options.ode_examples)
     _print(found)
-    wrote(write_json(run.path / "bits.json", found), "figures")
-    wrote(write_atomically(run.pictures / "bits.png", png_bytes(bits_figure(found))), "picture")
+    name = asked.data.name("bits")
+    wrote(write_json(run.path / f"{name}.json", found | {"of": asked.data.record()}), "figures")
+    wrote(write_atomically(run.pictures / f"{name}.png", png_bytes(bits_figure(found))), "picture")
     return 0
 
 
@@ -121,9 +123,8 @@ def _baselines(asked: Asked) -> dict[str, float]:
         return {}
     test = asked.examples.values
     found = {"PNG files": png_bits(test)}
-    if asked.settings.source is None:
-        train = build_data(asked.run.recipe.data, "train", asked.run.data.value_range)
-        found = {"a histogram of each pixel": histogram_bits(train.values, test), **found}
+    if asked.data.own:
+        found = {"a histogram of each pixel": histogram_bits(asked.data.train.values, test), **found}
     return found
 
 

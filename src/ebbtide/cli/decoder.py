@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rich.progress import Progress, track
 
 from ebbtide.cli.options import screen
@@ -12,8 +10,8 @@ from ebbtide.errors import EbbtideError
 from ebbtide.likelihood.bound import Bound
 from ebbtide.likelihood.reconstruction import Reconstruction
 from ebbtide.recipes.bits import Asked, join, measure
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.pixels import SETTINGS, find_decoder, train_decoder
+from ebbtide.recipes.run_data import data_of
 
 FIRST_NOISE = {"bins": 1.0, "trained": 4.0}
 """Noise at the last step, in bytes."""
@@ -26,10 +24,11 @@ def reconstruction_of(asked: Asked, trained: bool) -> Reconstruction:
     from ebbtide.likelihood.pixels import TrainedPixels
 
     run, first = asked.run, asked.ladder.first
-    network = find_decoder(run, first)
+    data, others = _training_data(asked)
+    network = find_decoder(run, first, others)
     if network is None:
         steps = track(
-            train_decoder(run, asked.denoiser, _training_data(asked), first, asked.settings.device),
+            train_decoder(run, asked.denoiser, data, first, asked.settings.device, others),
             "training the last decoder",
             total=SETTINGS.updates,
             console=screen,
@@ -37,20 +36,19 @@ def reconstruction_of(asked: Asked, trained: bool) -> Reconstruction:
         )
         for _ in steps:
             pass
-        network = find_decoder(run, first)
+        network = find_decoder(run, first, others)
     assert network is not None
     return TrainedPixels(run.data.value_range, network.to(asked.settings.device))
 
 
-def _training_data(asked: Asked) -> Dataset:
-    """The run's own; where they are gone, those of the source that was given instead."""
-    recipe, source, limits = asked.run.recipe.data, asked.settings.source, asked.run.data.value_range
+def _training_data(asked: Asked) -> tuple[Dataset, str]:
+    """The run's own; where they are gone, those that were given instead, and their fingerprint."""
+    if asked.data.own:
+        return asked.data.train, ""
     try:
-        return build_data(recipe, "train", limits)
+        return data_of(asked.run).train, ""
     except EbbtideError:
-        if source is None:
-            raise
-        return build_data(replace(recipe, source=source), "train", limits)
+        return asked.data.train, asked.data.mark
 
 
 def bound_of(asked: Asked, reconstruction: Reconstruction) -> Bound:

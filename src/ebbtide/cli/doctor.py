@@ -23,6 +23,7 @@ from ebbtide.recipes.doctor import DoctorSettings, Found, examine_data, examine_
 from ebbtide.recipes.presets import PRESETS, find_recipe
 from ebbtide.recipes.recipe import DataRecipe
 from ebbtide.recipes.run import Run, open_run
+from ebbtide.recipes.run_data import RunData
 from ebbtide.training.machine import device_of
 
 MARKS = {"wrong": ("wrong", "bold red"), "note": ("note ", "yellow"), "fine": ("fine ", "green")}
@@ -58,13 +59,13 @@ def doctor(arguments: Sequence[str]) -> int:
     require(options.examples >= 16, f"--examples {options.examples} came, expected at least 16")
     require(options.samples >= 16, f"--samples {options.samples} came, expected at least 16")
     run = open_run(Path(options.target)) if (Path(options.target) / "recipe.json").is_file() else None
-    findings, levels = _gathered(_findings(options, run, device_of(options.device)))
+    findings, levels, data = _gathered(_findings(options, run, device_of(options.device)))
     for finding in in_order(findings):
         if finding.verdict != "fine" or not options.brief:
             screen.print(styled(MARKS[finding.verdict], f"  {finding.check}: {finding.text}"))
     bad = [finding for finding in findings if finding.verdict == "wrong"]
     if run is not None:
-        _write(run, findings, levels)
+        _write(run, data, findings, levels)
     causes = list(dict.fromkeys(finding.cause for finding in bad if finding.cause))
     said = count_in_words([finding.verdict for finding in findings])
     if not bad:
@@ -76,9 +77,10 @@ def doctor(arguments: Sequence[str]) -> int:
 
 def _findings(options: DoctorOptions, run: Run | None, device: str) -> Iterator[Found]:
     if run is not None:
-        if options.data is not None:
-            run = replace(run, recipe=replace(run.recipe, data=replace(run.recipe.data, source=options.data)))
-        return examine_run(run, DoctorSettings(examples=options.examples, samples=options.samples, device=device))
+        settings = DoctorSettings(
+            examples=options.examples, samples=options.samples, source=options.data, device=device
+        )
+        return examine_run(run, settings)
     if options.target in PRESETS or (Path(options.target).suffix == ".json" and Path(options.target).is_file()):
         recipe = find_recipe(options.target)
         if options.data is not None:
@@ -88,29 +90,33 @@ def _findings(options: DoctorOptions, run: Run | None, device: str) -> Iterator[
     return examine_data(DataRecipe(source=options.target))
 
 
-def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None]:
-    """All findings, with how far each piece of work is where someone is looking, and the errors by level."""
+def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None, RunData | None]:
+    """All findings, with how far each piece of work is where someone is looking; errors by level; whose data it was."""
     findings: list[Finding] = []
     levels: Levels | None = None
+    data: RunData | None = None
     with Bar(console=screen, disable=not screen.is_terminal, transient=True) as shown:
         task = shown.add_task("looking", total=None)
         for one in found:
             if isinstance(one, Levels):
                 levels = one
+            elif isinstance(one, RunData):
+                data = one
             elif isinstance(one, Progress):
                 shown.update(task, description=one.what, completed=one.done, total=one.total)
             else:
                 findings.append(one)
                 shown.update(task, description=f"looked at {one.check}", completed=0, total=None)
-    return findings, levels
+    return findings, levels, data
 
 
-def _write(run: Run, findings: list[Finding], levels: Levels | None) -> None:
+def _write(run: Run, data: RunData | None, findings: list[Finding], levels: Levels | None) -> None:
     curves = _curves(levels)
+    name = "doctor" if data is None else data.name("doctor")
     content = {"findings": [asdict(finding) for finding in findings], "levels": curves}
-    wrote(write_json(run.path / "doctor.json", content), "findings")
+    wrote(write_json(run.path / f"{name}.json", content), "findings")
     if levels is not None:
-        wrote(write_atomically(run.pictures / "doctor.png", png_bytes(errors_figure(curves))), "picture")
+        wrote(write_atomically(run.pictures / f"{name}.png", png_bytes(errors_figure(curves))), "picture")
 
 
 def _curves(levels: Levels | None) -> dict[str, object]:

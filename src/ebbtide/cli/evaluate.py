@@ -15,6 +15,7 @@ from ebbtide.cli.decoder import FIRST_NOISE, bound_of, reconstruction_of
 from ebbtide.cli.features import features_of, sketch_of
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import given, parse, screen, styled, wrote
+from ebbtide.cli.results import say_whose
 from ebbtide.corruptions import GaussianCorruption
 from ebbtide.errors import require
 from ebbtide.evaluation.bits import told
@@ -107,6 +108,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     noise = isinstance(denoiser.corruption, GaussianCorruption)
     started = time.perf_counter()
     both = sides(run, settings)
+    say_whose(both.data)
     asked = _asked(run, settings, both, options.bits) if options.bits and noise else None
     if options.bits and not noise:
         screen.print(f"no bits, which only Gaussian noise has: the run learned to undo {run.recipe.corruption.name}")
@@ -120,6 +122,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     found: dict[str, Any] = {
         "features": features.name,
         "data": both.train.name,
+        "of": both.data.record(),
         "split": both.split,
         "reference": reference.count,
         "sets": sets,
@@ -178,6 +181,7 @@ def _asked(run: Run, settings: EvaluateSettings, both: Sides, examples: int) -> 
             weights=settings.weights,
             device=settings.device,
         ),
+        both.data,
     )
 
 
@@ -211,13 +215,15 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _write(run: Run, found: dict[str, Any], drawn: Drawn, reference: Sketch, copies: Copies, both: Sides) -> None:
-    wrote(write_json(run.path / "evaluation.json", found), "figures")
+    wrote(write_json(run.path / f"{both.data.name('evaluation')}.json", found), "figures")
     figure = quality_figure(drawn.sketch.rows, reference.rows, copies.samples.distance, copies.unseen.distance)
-    wrote(write_atomically(run.pictures / "evaluation.png", png_bytes(figure)), "picture")
+    wrote(write_atomically(run.pictures / f"{both.data.name('evaluation')}.png", png_bytes(figure)), "picture")
     if run.data.is_image:
         suspects = copies.samples.distance.argsort()[:SUSPECTS]
         columns = {
             "sample": drawn.first[suspects],
             "nearest": both.reference.values[copies.samples.index[suspects]],
         }
-        wrote(save_png(side_by_side(columns), run.pictures / "neighbours.png"), "nearest neighbours")
+        wrote(
+            save_png(side_by_side(columns), run.pictures / f"{both.data.name('neighbours')}.png"), "nearest neighbours"
+        )

@@ -15,6 +15,7 @@ from ebbtide.cli.features import features_of, sketch_of
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
 from ebbtide.cli.paper import width
+from ebbtide.cli.results import say_whose
 from ebbtide.errors import require
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.evaluation.race import leader_in_words, race_figure
@@ -26,7 +27,8 @@ from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, Sketch, sides
 from ebbtide.recipes.features import FeaturesName
 from ebbtide.recipes.race import Lap, RaceSettings, asked_for, behind, evaluations_of, laps, seconds_an_evaluation
 from ebbtide.recipes.recipe import SamplerName
-from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.recipes.run import Weights, drawn_by, open_run
+from ebbtide.recipes.run_data import RunData
 from ebbtide.recipes.samplers import SAMPLERS
 from ebbtide.training.machine import device_of
 
@@ -104,6 +106,7 @@ def race(arguments: Sequence[str]) -> int:
     device = device_of(options.device)
     denoiser = run.denoiser(device, options.weights)
     both = sides(run, EvaluateSettings(source=options.data))
+    say_whose(both.data)
     features = features_of(both, options.features, device=device)
     real = sketch_of(both.reference, features, "the training set")
     settings = RaceSettings(
@@ -142,7 +145,7 @@ def race(arguments: Sequence[str]) -> int:
     plain = [lap.plain() | {"behind": asdict(far)} for lap, far in zip(found, behind(found), strict=True)]
     _print(found, real)
     screen.print(leader_in_words(plain))
-    _write(run, plain, real, settings)
+    _write(both.data, plain, real, settings)
     return 0 if len(found) == total else 130
 
 
@@ -160,7 +163,14 @@ def _print(found: Sequence[Lap], real: Sketch) -> None:
     screen.print(table)
 
 
-def _write(run: Run, plain: Sequence[dict[str, Any]], real: Sketch, settings: RaceSettings) -> None:
-    content = {"features": real.features.name, "samples": settings.samples, "seed": settings.seed, "laps": plain}
-    wrote(write_json(run.path / "race.json", content), "figures")
-    wrote(write_atomically(run.pictures / "race.png", png_bytes(race_figure(plain))), "picture")
+def _write(data: RunData, plain: Sequence[dict[str, Any]], real: Sketch, settings: RaceSettings) -> None:
+    run, name = data.run, data.name("race")
+    content = {
+        "features": real.features.name,
+        "samples": settings.samples,
+        "seed": settings.seed,
+        "laps": plain,
+        "of": data.record(),
+    }
+    wrote(write_json(run.path / f"{name}.json", content), "figures")
+    wrote(write_atomically(run.pictures / f"{name}.png", png_bytes(race_figure(plain))), "picture")

@@ -16,21 +16,20 @@ from ebbtide.cli.features import features_of
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import given, parse, screen, wrote
 from ebbtide.cli.reading import read_mask, read_picture
-from ebbtide.cli.results import check_file
+from ebbtide.cli.results import check_file, say_whose
 from ebbtide.conditions import NO_LABEL
 from ebbtide.corruptions import GaussianCorruption
-from ebbtide.data import Dataset
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.pictures import save_png, side_by_side
 from ebbtide.evaluation.restoration import LIKENESS, likeness_rows, told
 from ebbtide.guidance import Inpainted
 from ebbtide.json_files import write_json
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import grid_back, labels_for, own_labels, restore_examples
 from ebbtide.recipes.evaluate import LEAST, EvaluateSettings, sides
 from ebbtide.recipes.recipe import SamplerName
 from ebbtide.recipes.restoring import Likeness, likenesses
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.recipes.run_data import data_of
 from ebbtide.training.machine import device_of
 
 SHOWN = 100
@@ -51,6 +50,8 @@ class RestoreOptions:
     """Picture files, of the size that the run was trained on."""
     examples: int = 0
     """Also restore this many examples of the run's own data: held-out ones where it has a test set."""
+    data: str | None = None
+    """Another source than the run's own, such as where the data lie now."""
     level: float | None = None
     """How far to go, from 0 (not at all) to 1 (nothing left). None: 0.5 for noise, 1 with a mask and for others."""
     degraded: bool = False
@@ -126,7 +127,7 @@ def _asked(run: Run, options: RestoreOptions) -> Run:
 def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
     unknown = None if options.mask is None else read_mask(run, options.mask)
     files = (read_picture(run, path, options.resize) for path in options.images)
-    own, labels = _examples(run, options.examples)
+    own, labels = _examples(run, options)
     x0 = torch.cat([*files, own])
     if options.label is not None or labels is None:
         labels = labels_for(run, len(x0), options.label)
@@ -158,7 +159,8 @@ def _pictures(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
 
 
 def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, device: str) -> None:
-    both = sides(run, EvaluateSettings(device=device))
+    both = sides(run, EvaluateSettings(device=device, source=options.data))
+    say_whose(both.data)
     features = features_of(both, "auto", device=device)
     grid = grid_back(run, denoiser, level, device=device)
     rows: list[Likeness] = []
@@ -190,20 +192,18 @@ def _measured(run: Run, denoiser: Any, options: RestoreOptions, level: float, de
         table.add_row(*line)
     screen.print(table)
     screen.print(told(content))
-    wrote(write_json(run.path / "restoration.json", content), "measured")
+    wrote(write_json(run.path / f"{both.data.name('restoration')}.json", content), "measured")
 
 
-def _examples(run: Run, count: int) -> tuple[Tensor, Tensor | None]:
+def _examples(run: Run, options: RestoreOptions) -> tuple[Tensor, Tensor | None]:
     """Examples of the run's data, from its test set if there is one, and their labels as the run knows them."""
+    count = options.examples
     if count == 0:
         return torch.empty(0, *run.data.event_shape), torch.empty(0, dtype=torch.int64) if run.data.classes else None
-    dataset = _held_out(run)
+    data = data_of(run, options.data)
+    try:
+        dataset = data.whole("test")
+    except EbbtideError:
+        dataset = data.whole("train")
     spread = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().long()
     return dataset.batch(spread).x0, own_labels(run, dataset, spread)
-
-
-def _held_out(run: Run) -> Dataset:
-    try:
-        return build_data(run.recipe.data, "test", run.data.value_range)
-    except EbbtideError:
-        return build_data(run.recipe.data, "train", run.data.value_range)

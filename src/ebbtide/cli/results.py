@@ -9,8 +9,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ebbtide.cli.options import screen, styled
 from ebbtide.errors import require
 from ebbtide.files import clear_disk_errors, own_files, remove_own, start_list
+from ebbtide.recipes.run_data import RunData
 
 
 def check_file(path: Path | None, option: str, overwrite: bool) -> None:
@@ -52,6 +54,12 @@ def results_folder(out: Path | None, usual: Path, *, names: str, overwrite: bool
             elif path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             raise
+
+
+def say_whose(data: RunData) -> None:
+    """That a result is about other data than the run's own, if it is."""
+    if not data.own:
+        screen.print(styled(("note", "yellow"), f" {data.told()}"))
 
 
 def _next_free(usual: Path) -> Path:

@@ -22,10 +22,10 @@ from ebbtide.evaluation.npz import new_npz
 from ebbtide.evaluation.pictures import save_gif, save_numbered, save_png
 from ebbtide.files import write_atomically
 from ebbtide.recipes import showing
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, Drawing, check_drawing, draw, labels_for
 from ebbtide.recipes.recipe import GridName, SamplerName
 from ebbtide.recipes.run import Run, Weights, drawn_by, open_run
+from ebbtide.recipes.run_data import data_of
 from ebbtide.recipes.samplers import SAMPLERS
 from ebbtide.training.machine import device_of
 
@@ -73,6 +73,8 @@ class SampleOptions:
     """Also a film of the way from noise to image."""
     film: bool = False
     """Also a strip of moments on the way from noise to image."""
+    data: str | None = None
+    """Points: what to show them beside, if the run's own data are no longer where they were."""
     overwrite: bool = False
     """Write into a folder that is not empty: what ebbtide wrote there is replaced, other files are left alone. Also
     replaces the file of --npz."""
@@ -167,7 +169,7 @@ def _write(run: Run, drawings: Iterator[Drawing], labels: Tensor | None, options
     if npz is not None:
         wrote(npz, ("images" if run.data.is_image else "points") + ("" if labels is None else " and labels"))
     if not run.data.is_image:
-        _write_figure(run, kept.shown, out)
+        _write_figure(run, kept.shown, options.data, out)
     return 0
 
 
@@ -199,10 +201,10 @@ def _write_sheets(run: Run, kept: Kept, options: SampleOptions, out: Path) -> No
         wrote(save_gif(sheets, out / "film.gif"), "film")
 
 
-def _write_figure(run: Run, x: Tensor, out: Path) -> None:
+def _write_figure(run: Run, x: Tensor, source: str | None, out: Path) -> None:
     if x.shape[1] == 2:
         try:
-            dataset = build_data(run.recipe.data)
+            dataset = data_of(run, source).train
         except EbbtideError as error:
             screen.print(styled(("note", "yellow"), f" no figure, as the data to compare with cannot be read: {error}"))
             return

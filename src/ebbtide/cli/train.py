@@ -83,7 +83,12 @@ def train(arguments: Sequence[str]) -> int:
     options = _parsed(rest, base)
     recipe = _chosen(options, base)
     with _stop_signals() as stop:
-        return _show(train_run(recipe, out, resume=options.resume, device=options.device, stop=stop), recipe)
+        return _show(
+            train_run(
+                recipe, out, resume=options.resume, new_data=options.data is not None, device=options.device, stop=stop
+            ),
+            recipe,
+        )
 
 
 def _parsed(arguments: Sequence[str], base: Recipe) -> TrainOptions:

@@ -141,6 +141,20 @@ def _adapted(dataset: Dataset, source: str, size: Size | None, colour: Colour, l
     return replace(dataset, values=recolour(values, colour))
 
 
+def located(source: str) -> str:
+    """The source with its path in full, so that it names the same data from any folder."""
+    return str(path_of(source).absolute()) if _is_path(source) else source
+
+
+def is_missing(source: str) -> bool:
+    """Whether the source is a path at which nothing lies."""
+    return _is_path(source) and not os.path.exists(path_of(source))
+
+
+def _is_path(source: str) -> bool:
+    return bool(source) and source not in BUILT_IN and not source.startswith("hf:")
+
+
 def path_of(source: str) -> Path:
     """The path that is meant, ~ the user's own folder; of nobody's folder the words as they are."""
     return Path(os.path.expanduser(source))

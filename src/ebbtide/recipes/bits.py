@@ -21,8 +21,8 @@ from ebbtide.likelihood.ladder import Ladder, Limit, Steps
 from ebbtide.likelihood.ode import continuous, log_prob_by_ode, solver
 from ebbtide.likelihood.reconstruction import GaussianBins, GaussianDensity, Reconstruction, bin_width
 from ebbtide.randomness import SampleGenerators, generator_of, normal, seed_of
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.run import Run, Weights
+from ebbtide.recipes.run_data import RunData, data_of
 from ebbtide.times import time_of
 
 AIM_WITH = 16
@@ -61,6 +61,7 @@ class Asked:
     run: Run
     settings: BitsSettings
     denoiser: GaussianDenoiser
+    data: RunData
     dataset: Dataset
     ladder: Ladder
 
@@ -74,17 +75,16 @@ class Asked:
         return GaussianBins(self.run.data.value_range) if self.run.data.is_image else GaussianDensity()
 
 
-def ask(run: Run, settings: BitsSettings) -> Asked:
-    """Check everything, load the newest checkpoint and the data."""
+def ask(run: Run, settings: BitsSettings, data: RunData | None = None) -> Asked:
+    """Check everything, load the newest checkpoint and the data, unless these were found before."""
     require(settings.examples >= 1, f"{settings.examples} examples came, expected at least 1")
     denoiser = run.denoiser(settings.device, settings.weights)
-    recipe = replace(run.recipe.data, source=settings.source or run.recipe.data.source, limit=None, flip=False)
-    wanted = run.data.value_range if run.data.is_image else None
-    dataset = build_data(recipe, settings.split, wanted)
+    data = data or data_of(run, settings.source)
+    dataset = data.whole(settings.split)
     require(
         dataset.event_shape == run.data.event_shape,
-        f"{dataset.name} has examples of shape {_by(dataset.event_shape)}, but {run.path} was trained on "
-        f"{_by(run.data.event_shape)}: give data of that shape (--data)",
+        f"{dataset.name} has {settings.split} examples of shape {_by(dataset.event_shape)}, but {run.path} was trained "
+        f"on {_by(run.data.event_shape)}: give data of that shape (--data)",
     )
     labels = settings.labels and dataset.labels is not None and bool(run.data.classes)
     require(
@@ -94,7 +94,9 @@ def ask(run: Run, settings: BitsSettings) -> Asked:
     )
     if not labels:
         dataset = replace(dataset, labels=None, classes=())
-    return Asked(run=run, settings=settings, denoiser=denoiser, dataset=dataset, ladder=_ladder(run, settings))
+    return Asked(
+        run=run, settings=settings, denoiser=denoiser, data=data, dataset=dataset, ladder=_ladder(run, settings)
+    )
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -23,7 +23,7 @@ from ebbtide.doctor.records import FOLLOW, HARDLY, check_records
 from ebbtide.doctor.samples import check_more_steps, check_samples
 from ebbtide.doctor.schedule import check_end, check_steps
 from ebbtide.doctor.weights import check_weights, standing
-from ebbtide.errors import EbbtideError, require
+from ebbtide.errors import EbbtideError
 from ebbtide.evaluation.records import Diary, read_diary
 from ebbtide.guidance import bare
 from ebbtide.levels import STEP_KINDS, KindName
@@ -32,12 +32,14 @@ from ebbtide.recipes.corruptions import GAUSSIAN, check_corruption
 from ebbtide.recipes.draw import draw
 from ebbtide.recipes.linear import LEAST_FOR_LINEAR, apart, linear_denoiser
 from ebbtide.recipes.recipe import DataRecipe, Recipe, SamplingRecipe, ScheduleName, ScheduleRecipe
-from ebbtide.recipes.run import Run, with_sampling
+from ebbtide.recipes.run import DataFacts, Run, with_sampling
+from ebbtide.recipes.run_data import RunData, changed, check_shape, find_data
 from ebbtide.recipes.samplers import SAMPLERS, build_sampler
 from ebbtide.schedules import Schedule
 from ebbtide.training import checkpoints
 
-Found = Finding | Levels | Progress
+Found = Finding | Levels | Progress | RunData
+"""Data: whose they are, where a run is examined."""
 MAKING = Progress("making the best linear denoiser")
 LEAST_HELD_OUT = 8
 """Held-out examples from which errors by level are told; with fewer, training examples serve."""
@@ -53,6 +55,7 @@ class DoctorSettings:
 
     examples: int = 256
     samples: int = 128
+    source: str | None = None
     device: str = "cpu"
 
 
@@ -65,7 +68,7 @@ def first_look(dataset: Dataset, corruption: Corruption) -> Iterator[Finding]:
 
 def examine_data(recipe: DataRecipe) -> Iterator[Finding]:
     """The data alone."""
-    train, held_out, trouble = _loaded(recipe, None)
+    train, held_out, trouble = _loaded(recipe)
     yield from trouble
     if train is not None:
         yield from check_data(train, held_out)
@@ -73,7 +76,7 @@ def examine_data(recipe: DataRecipe) -> Iterator[Finding]:
 
 def examine_recipe(recipe: Recipe) -> Iterator[Found]:
     """The data, the schedule for them, and the sampler's steps."""
-    train, held_out, trouble = _loaded(recipe.data, None)
+    train, held_out, trouble = _loaded(recipe.data)
     yield from trouble
     if train is not None:
         yield from check_data(train, held_out)
@@ -90,7 +93,17 @@ def examine_run(run: Run, settings: DoctorSettings) -> Iterator[Found]:
     written = list(check_records(diary.records, training.optimizer, training.rate, run.data.examples))
     yield from written
     hardly = any(finding.cause == HARDLY for finding in written)
-    train, held_out, trouble = _loaded(run.recipe.data, run)
+    train, held_out, trouble = None, None, []
+    try:
+        data = find_data(run, settings.source)
+    except EbbtideError as error:
+        trouble = [_unreadable(error)]
+    else:
+        check_shape(data)
+        yield data
+        train, held_out, trouble = data.train, *_unseen(data.recipe, data.train, run.data)
+        if not data.own:
+            trouble = [note("data: changed", data.told() if settings.source else changed(run, data.train)), *trouble]
     yield from trouble
     seen, linear = None, None
     if train is not None:
@@ -161,35 +174,32 @@ def _levels(patient: Patient) -> Iterator[Found]:
         yield wrong("levels: finite", text, "answers that are not finite")
 
 
-def _loaded(recipe: DataRecipe, run: Run | None) -> tuple[Dataset | None, Dataset | None, list[Finding]]:
+def _loaded(recipe: DataRecipe) -> tuple[Dataset | None, Dataset | None, list[Finding]]:
     """Both splits; what cannot be read is a finding, for that is what was asked."""
-    found: list[Finding] = []
-    wanted = run.data.value_range if run is not None and run.data.is_image else None
     try:
-        train = build_data(recipe, "train", wanted)
+        train = build_data(recipe)
     except EbbtideError as error:
-        broken = re.search(r"\bnan\b", str(error), re.IGNORECASE)
-        cause = "values that are not numbers in a file" if broken else "data that cannot be read"
-        return None, None, [wrong("data: files", str(error), cause)]
-    if run is not None:
-        require(
-            train.event_shape == run.data.event_shape,
-            f"the data have examples of shape {train.event_shape}, but {run.path} learned {run.data.event_shape}: "
-            "give the data that it was trained on (--data)",
-        )
-        if len(train) != run.data.examples:
-            text = f"there are {len(train):,} examples now, and were {run.data.examples:,} when it was trained"
-            found.append(note("data: changed", text))
+        return None, None, [_unreadable(error)]
+    return train, *_unseen(recipe, train)
+
+
+def _unreadable(error: EbbtideError) -> Finding:
+    broken = re.search(r"\bnan\b", str(error), re.IGNORECASE)
+    cause = "values that are not numbers in a file" if broken else "data that cannot be read"
+    return wrong("data: files", str(error), cause)
+
+
+def _unseen(recipe: DataRecipe, train: Dataset, facts: DataFacts | None = None) -> tuple[Dataset | None, list[Finding]]:
+    """The test split, and what is to be said if there is none."""
+    wanted = train.range if facts is None else facts.value_range
     if train.held_out and train.is_image:  # what is kept aside has as many channels, whatever its own pictures need
         recipe = replace(recipe, colour="grey" if train.event_shape[0] == 1 else "rgb")
     try:
-        held_out = build_data(replace(recipe, limit=None), "test", wanted or (train.range if train.is_image else None))
+        held_out = build_data(replace(recipe, limit=None), "test", wanted if train.is_image else None)
     except EbbtideError:
-        found.append(
-            note("data: held-out", "there is no test split: what is unseen cannot be told from what is learned")
-        )
-        return train, None, found
-    return train, held_out if held_out.event_shape == train.event_shape else None, found
+        text = "there is no test split: what is unseen cannot be told from what is learned"
+        return None, [note("data: held-out", text)]
+    return held_out if held_out.event_shape == train.event_shape else None, []
 
 
 def _examples(dataset: Dataset, count: int, device: str = "cpu") -> tuple[Tensor, Condition | None]:

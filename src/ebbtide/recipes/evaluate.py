@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from ebbtide.data import Dataset, ValueRange
+from ebbtide.data import Dataset
 from ebbtide.data.dataset import spread
 from ebbtide.errors import EbbtideError, require
 from ebbtide.evaluation.metrics import (
@@ -30,11 +30,10 @@ from ebbtide.evaluation.metrics import (
     nearest,
     precision_recall,
 )
-from ebbtide.recipes.build import build_data
 from ebbtide.recipes.draw import BATCH, draw_all, grid_for, labels_for
 from ebbtide.recipes.features import Features
-from ebbtide.recipes.recipe import DataRecipe
 from ebbtide.recipes.run import Run, Weights
+from ebbtide.recipes.run_data import RunData, data_of
 
 MOST_REAL = 50_000
 """Real examples, spread over the set, whose moments are taken."""
@@ -66,29 +65,22 @@ class Sides:
     reference: Dataset
     unseen: Dataset
     split: Literal["test", "half of train"]
+    data: RunData
 
 
 def sides(run: Run, settings: EvaluateSettings) -> Sides:
     """The run's data, with the labels that they have, whether or not the run learned them."""
-    recipe = replace(
-        run.recipe.data, source=settings.source or run.recipe.data.source, limit=None, flip=False, labels=True
-    )
-    wanted = run.data.value_range if run.data.is_image else None
-    train = build_data(recipe, "train", wanted)
-    require(
-        train.event_shape == run.data.event_shape,
-        f"{train.name} has examples of shape {train.event_shape}, but {run.path} makes {run.data.event_shape}: give "
-        "data of that shape (--data)",
-    )
-    if train.held_out and train.is_image:  # what is kept aside has as many channels, whatever its own pictures need
-        recipe = replace(recipe, colour="grey" if train.event_shape[0] == 1 else "rgb")
-    test = _test_split(recipe, wanted)
+    data = data_of(run, settings.source)
+    train = data.whole("train", labels=True)
+    test = _test_split(data)
     if test is not None and test.held_out and len(test) < LEAST:
-        train, test = build_data(replace(recipe, held_out=0.0), "train", wanted), None
+        train, test = data.whole("train", labels=True, held_out=0.0), None
     if test is None:
         require(len(train) >= 2 * LEAST, f"{len(train)} examples came and no test split, expected at least {2 * LEAST}")
         even, odd = np.arange(0, len(train), 2), np.arange(1, len(train), 2)
-        return Sides(train=train, reference=train.subset(even), unseen=train.subset(odd), split="half of train")
+        return Sides(
+            train=train, reference=train.subset(even), unseen=train.subset(odd), split="half of train", data=data
+        )
     require(
         test.event_shape == train.event_shape,
         f"{train.name} has examples of shape {train.event_shape} to train on, and of {test.event_shape} to test with: "
@@ -97,12 +89,12 @@ def sides(run: Run, settings: EvaluateSettings) -> Sides:
     require(
         len(test) >= LEAST, f"a test split of {len(test)} examples came, expected at least {LEAST}: use a larger one"
     )
-    return Sides(train=train, reference=train, unseen=test, split="test")
+    return Sides(train=train, reference=train, unseen=test, split="test", data=data)
 
 
-def _test_split(recipe: DataRecipe, wanted: ValueRange | None) -> Dataset | None:
+def _test_split(data: RunData) -> Dataset | None:
     try:
-        return build_data(recipe, "test", wanted)
+        return data.whole("test", labels=True)
     except EbbtideError:
         return None
 

@@ -7,7 +7,6 @@ scores and Fréchet distances in the literature, from torch-fidelity, where its 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ebbtide.data import Dataset, ValueRange
+from ebbtide.data.fingerprint import fingerprint
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
 from ebbtide.networks.classifier import FEATURES, Classifier
@@ -110,18 +110,12 @@ def classifier_file(dataset: Dataset, kind: str) -> Path:
     """Where the classifier of these data is kept: under $EBBTIDE_CACHE, $XDG_CACHE_HOME/ebbtide or ~/.cache/ebbtide."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ebbtide"
     folder = Path(os.environ.get("EBBTIDE_CACHE") or home) / "features"
-    return folder / f"{kind}-{fingerprint(dataset, kind)}.safetensors"
+    return folder / f"{kind}-{mark(dataset, kind)}.safetensors"
 
 
-def fingerprint(dataset: Dataset, kind: str) -> str:
+def mark(dataset: Dataset, kind: str) -> str:
     """Of the examples, and of the labels where they are learned."""
-    digest = hashlib.blake2b(f"{VERSION} {kind} {dataset.values.shape}".encode(), digest_size=6)
-    for first in range(0, len(dataset), 4096):
-        digest.update(dataset.values[first : first + 4096].tobytes())
-    if kind == "labels":
-        assert dataset.labels is not None
-        digest.update(dataset.labels.tobytes())
-    return digest.hexdigest()
+    return fingerprint(dataset, labels=kind == "labels", about=f"{VERSION} {kind}")
 
 
 def find_classifier(dataset: Dataset, kind: str) -> ClassifierFeatures | None:

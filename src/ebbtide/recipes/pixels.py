@@ -37,8 +37,11 @@ def decoder_file(run: Run) -> Path:
     return run.path / "pixel-decoder.safetensors"
 
 
-def find_decoder(run: Run, first: float) -> PixelDecoder | None:
-    """The decoder of this run's newest checkpoint for z1 at t = first, if it was trained before."""
+def find_decoder(run: Run, first: float, others: str = "") -> PixelDecoder | None:
+    """The decoder of this run's newest checkpoint for z1 at t = first, if it was trained before.
+
+    others: the fingerprint of the data it was trained on, if these were not the run's own.
+    """
     file = decoder_file(run)
     if not file.is_file():
         return None
@@ -48,16 +51,17 @@ def find_decoder(run: Run, first: float) -> PixelDecoder | None:
         check_tensors(weights, layout_of(network.state_dict()))
     except EbbtideError:  # damaged, or of another architecture: it is trained anew
         return None
-    if about.get("made for") != _made_for(run, first):
+    if about.get("made for") != _made_for(run, first, others):
         return None
     network.load_state_dict(weights)
     return network.eval()
 
 
 def train_decoder(
-    run: Run, denoiser: GaussianDenoiser, dataset: Dataset, first: float, device: str = "auto"
+    run: Run, denoiser: GaussianDenoiser, dataset: Dataset, first: float, device: str = "auto", others: str = ""
 ) -> Iterator[Update]:
-    """400 updates on the training images, then the file is written. device: where the denoiser is."""
+    """400 updates on the training images, then the file is written. device: where the denoiser is; others: as in
+    find_decoder."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed_of(run.recipe.training.seed, "pixels"))
         network = PixelDecoder(run.data.event_shape[0])
@@ -70,7 +74,7 @@ def train_decoder(
     settings = replace(SETTINGS, batch=max(1, min(SETTINGS.batch, MOST_PIXELS // math.prod(run.data.event_shape))))
     yield from fit(trainee, objective, dataset, settings, accelerator)
     weights = {name: value.contiguous().cpu() for name, value in trainee.average.network.state_dict().items()}
-    write_atomically(decoder_file(run), save(weights, {"made for": _made_for(run, first)}))
+    write_atomically(decoder_file(run), save(weights, {"made for": _made_for(run, first, others)}))
 
 
 def _log_frequencies(dataset: Dataset) -> Tensor:
@@ -80,5 +84,5 @@ def _log_frequencies(dataset: Dataset) -> Tensor:
     return torch.from_numpy(np.log(counts / counts.sum())).float()
 
 
-def _made_for(run: Run, first: float) -> str:
-    return f"{checkpoints.latest(run.checkpoints).name} t={first:.6g}"
+def _made_for(run: Run, first: float, others: str) -> str:
+    return f"{checkpoints.latest(run.checkpoints).name} t={first:.6g}{others and ' data=' + others}"

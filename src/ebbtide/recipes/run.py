@@ -22,6 +22,7 @@ from torch import nn
 from ebbtide import __version__
 from ebbtide.corruptions import GaussianCorruption, Start
 from ebbtide.data import Dataset, ValueRange
+from ebbtide.data.fingerprint import fingerprint
 from ebbtide.errors import EbbtideError, require
 from ebbtide.files import write_atomically
 from ebbtide.json_files import read_json, shown, typed, write_json
@@ -50,6 +51,8 @@ class DataFacts:
     examples: int
     range: tuple[float, float]
     held_out: float = 0.0
+    fingerprint: str = ""
+    """Of the training examples and the labels that are learned; runs of before have none."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> DataFacts:
@@ -63,6 +66,7 @@ class DataFacts:
             examples=len(dataset),
             range=limits,
             held_out=dataset.held_out,
+            fingerprint=fingerprint(dataset, labels=bool(classes)),
         )
 
     def check(self) -> None:

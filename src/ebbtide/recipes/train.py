@@ -20,8 +20,9 @@ from ebbtide.recipes.cost import check_memory, cost_of, expectation
 from ebbtide.recipes.doctor import first_look
 from ebbtide.recipes.draw import check_drawing
 from ebbtide.recipes.recipe import Recipe, check
-from ebbtide.recipes.resume import check_empty, check_new, held, restored
+from ebbtide.recipes.resume import check_empty, check_new, data_again, held, restored
 from ebbtide.recipes.run import DataFacts, Run, open_run
+from ebbtide.recipes.run_data import in_full
 from ebbtide.recipes.session import Happening, Note, Session
 from ebbtide.recipes.trial import WORTH, Trial, precision_by_hardware, tried
 from ebbtide.training import Trainee
@@ -33,12 +34,14 @@ def train(
     out: Path,
     *,
     resume: bool = False,
+    new_data: bool = False,
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Happening]:
     """Train into the folder `out`, yielding what happens; nothing is written before the input has been checked.
 
     resume: go on from the newest checkpoint in `out`, with the recipe given (its budget may be larger).
+    new_data: the recipe's data may be others than those the run was trained on, of the same shape and classes.
     device: see `training.machine.device_of`; all processes of a run share it.
     stop: asked after each update; True ends training with a checkpoint.
     """
@@ -48,7 +51,8 @@ def train(
     accelerator = accelerator_of(recipe.training.precision, device)
     with contextlib.ExitStack() as stack:
         said = stack.enter_context(held(out, accelerator)) if resume else []  # before anything of the run is read
-        dataset = build_data(recipe.data)
+        dataset = data_again(out, recipe.data, new_data) if resume else build_data(recipe.data)
+        recipe = in_full(recipe)
         run = Run(path=out, recipe=recipe, data=DataFacts.of(dataset), machine={})
         check_drawing(run)
         check_memory(cost_of(recipe, run.data.event_shape, len(run.data.classes)), memory_of(accelerator.device))
