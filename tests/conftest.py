@@ -18,11 +18,15 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["EBBTIDE_CACHE"] = str(Path(os.environ["EBBTIDE_TRIALS"]) / "cache")
     atexit.register(shutil.rmtree, os.environ["EBBTIDE_TRIALS"], ignore_errors=True)
 
+import hypothesis
 import jaxtyping
 import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("ebbtide", "typecheck.checker")
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture
