@@ -167,7 +167,7 @@ def cases() -> dict[str, Case]:
         "other-schedule": Case(
             linear, "trained with Ho's 1,000 steps, sampled with normal", "schedule linear", after=rescheduled
         ),
-        "rate": Case(digits(rate=2.0), "a learning rate of 2, a thousand times too much", "learning rate"),
+        "rate": Case(digits(rate=1.0), "a learning rate of 1, five hundred times too much", "learning rate"),
         "average-never": Case(base, "the average is never updated", "never updated", never_updated),
         "average-slow": Case(base, "a half-life of four times the run", "too slow", too_slow),
         "swapped": Case(coloured(bgr), "training images read as BGR", "swapped colour channels"),

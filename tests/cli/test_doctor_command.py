@@ -99,6 +99,7 @@ def test_every_finding_is_a_line_and_what_is_wrong_comes_first(grey):
     lines = [line for line in grey.out.splitlines() if re.match(MARKED, line)]
     found = grey.found["findings"]
     assert sorted(lines) == sorted(f"{one['verdict']:5}  {one['check']}: {one['text']}" for one in found)
+    assert [line[7:].split(": ")[:2] for line in lines] == [one["check"].split(": ") for one in found]
     order = [["wrong", "note ", "fine "].index(line[:5]) for line in lines]
     assert order == sorted(order)
     bad, notes = (sum(one["verdict"] == verdict for one in found) for verdict in ("wrong", "note"))

@@ -60,7 +60,7 @@ def doctor(arguments: Sequence[str]) -> int:
     require(options.samples >= 16, f"--samples {options.samples} came, expected at least 16")
     run = open_run(Path(options.target)) if (Path(options.target) / "recipe.json").is_file() else None
     findings, levels, data = _gathered(_findings(options, run, device_of(options.device)))
-    for finding in in_order(findings):
+    for finding in findings:
         if finding.verdict != "fine" or not options.brief:
             screen.print(styled(MARKS[finding.verdict], f"  {finding.check}: {finding.text}"))
     bad = [finding for finding in findings if finding.verdict == "wrong"]
@@ -107,7 +107,7 @@ def _gathered(found: Iterator[Found]) -> tuple[list[Finding], Levels | None, Run
             else:
                 findings.append(one)
                 shown.update(task, description=f"looked at {one.check}", completed=0, total=None)
-    return findings, levels, data
+    return in_order(findings), levels, data
 
 
 def _write(run: Run, data: RunData | None, findings: list[Finding], levels: Levels | None) -> None:
