@@ -11,6 +11,8 @@ from PIL import Image
 
 from ebbtide.data.folder import find_images, load_folder
 from ebbtide.errors import EbbtideError
+from ebbtide.files import start_list
+from trials import pictures
 
 rng = np.random.default_rng(0)
 
@@ -205,3 +207,17 @@ def test_names_that_no_terminal_could_print_are_written_with_escapes(tmp_path):
     assert dataset.classes == (r"caf\xe9", "gr\u00fcn", r"red \x1b[31m")
     assert dataset.names == (r"caf\xe9/1.png", "gr\u00fcn/3.png", r"red \x1b[31m/2\n.png")
     "".join(dataset.names).encode()
+
+
+def test_what_ebbtide_wrote_into_the_folder_is_no_part_of_it(tmp_path):
+    """A run, and samples, made where the data lie; a folder with a recipe.json of the user's stays in."""
+    source = pictures(tmp_path / "mine", 6, colour=False)
+    run, samples, kitchen = (source / name for name in ("runs/digits", "samples-0", "kitchen"))
+    for folder in (run, samples, kitchen):
+        pictures(folder, 2, colour=False)
+    (run / "recipe.json").write_text('{"format": 1, "ebbtide": "0", "recipe": {}, "data": {}}')
+    (kitchen / "recipe.json").write_text('{"recipe": "soup"}')
+    start_list(samples)
+    dataset = load_folder(source, size=8, held_out=0.0)
+    assert len(dataset) == 8
+    assert [note.split(":")[0] for note in dataset.skipped] == ["runs/digits", "samples-0"]

@@ -38,7 +38,7 @@ HEIGHT = {part: height for height, floor in enumerate(FLOORS) for part in floor}
 # parts that may know even less than their floor allows
 KNOWS_ONLY = {
     "networks": {"errors", "conditions", "waist"},
-    "data": {"errors", "conditions", "randomness", "files"},
+    "data": {"errors", "conditions", "randomness", "files", "json_files"},
     "degradations": {"errors", "randomness"},
     "evaluation": {"errors", "files", "json_files", "moments"},
 }

@@ -16,6 +16,8 @@ from ebbtide.data.images import Size
 from ebbtide.data.labels import MOST_CLASSES
 from ebbtide.data.opening import why_no_file
 from ebbtide.errors import EbbtideError, printable, require
+from ebbtide.files import LIST
+from ebbtide.json_files import read_json
 
 FORMATS = ("png", "jpg", "jpeg", "jfif", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "jp2", "avif")
 SUFFIXES = frozenset(f".{name}" for name in FORMATS)
@@ -95,7 +97,10 @@ def find_images(root: Path) -> tuple[list[str], list[str]]:
         for entry in found:
             relative = f"{place}/{entry.name}" if place else entry.name
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(relative)
+                if is_ours(Path(entry.path)):
+                    passed.append(f"{printable(relative)}: a folder that ebbtide wrote")
+                else:
+                    waiting.append(relative)
             elif _is_named_as_picture(entry.name) or (entry.is_symlink() and os.path.isdir(entry.path)):
                 reason = _why_not(entry, real_root)
                 if reason is None:
@@ -118,6 +123,17 @@ def find_splits(folder: Path) -> dict[str, Path]:
         return {"train": folder}
     test = next((inner[name] for name in TEST_NAMES if name in inner), None)
     return {"train": inner["train"]} | ({"test": test} if test else {})
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether ebbtide wrote a folder: results, with their list, or a run, with recipe and data in its recipe.json."""
+    if os.path.isfile(folder / LIST):
+        return True
+    try:
+        content = read_json(folder / "recipe.json") if os.path.isfile(folder / "recipe.json") else None
+    except EbbtideError:
+        return False
+    return isinstance(content, dict) and {"format", "ebbtide", "recipe", "data"} <= content.keys()
 
 
 def _is_named_as_picture(name: str) -> bool:
