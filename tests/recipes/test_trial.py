@@ -21,7 +21,7 @@ def with_precision(precision, **training):
 def able(monkeypatch):
     """A machine that can do bf16 in hardware, where an update takes what `seconds` says."""
     seconds = {"fp32": 1.0, "bf16": 1.0}
-    monkeypatch.setattr(trial, "native_bf16", lambda: True)
+    monkeypatch.setattr(trial, "native_bf16", lambda device: True)
     monkeypatch.setattr(trial, "_times", lambda recipe, dataset, device, precision, batch: {1: [seconds[precision]]})
     return seconds
 
@@ -45,7 +45,7 @@ def test_a_precision_that_is_asked_for_is_kept(able, precision):
 
 
 def test_without_the_hardware_bf16_is_not_even_tried(able, monkeypatch):
-    monkeypatch.setattr(trial, "native_bf16", lambda: False)
+    monkeypatch.setattr(trial, "native_bf16", lambda device: False)
     able["bf16"] = 1e-9
     assert tried(with_precision("auto"), made_up((2,), 0)).precision == "fp32"
 
@@ -104,7 +104,7 @@ def test_a_run_is_drawn_and_goes_on_in_the_precision_it_began_in(tmp_path, monke
         lambda recipe, dataset, device: asked.append(recipe.training.precision) or Trial(precision="fp32", speed=1.0),
     )
     for native, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("ebbtide.recipes.run.native_bf16", lambda native=native: native)
-        assert run.precision == precision
+        monkeypatch.setattr("ebbtide.recipes.run.native_bf16", lambda device, native=native: native)
+        assert run.precision_on("cpu") == precision
         trained(small(precision="auto", updates=8), tmp_path / "run", resume=True)
         assert asked[-1] == precision

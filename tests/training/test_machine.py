@@ -38,7 +38,7 @@ def test_auto_is_bf16_only_where_the_machine_has_it():
 
 
 def test_without_hardware_for_it_auto_is_fp32(monkeypatch):
-    monkeypatch.setattr("ebbtide.training.machine.native_bf16", lambda: False)
+    monkeypatch.setattr("ebbtide.training.machine.native_bf16", lambda device: False)
     assert describe(accelerator_of("auto"))["precision"] == "fp32"
 
 
@@ -128,3 +128,13 @@ def test_without_a_compiler_training_goes_on_and_says_so(monkeypatch):
     network = torch.nn.Linear(2, 2)
     assert "apt install g++" in compiled(network, "on")
     assert not is_compiled(network)
+
+
+def test_bf16_of_the_cpu_is_not_that_of_the_gpu_beside_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert native_bf16("cuda")
+    assert native_bf16()
+    assert not native_bf16("cpu")

@@ -141,7 +141,7 @@ class Run:
 
     def wrap(self, network: nn.Module) -> Any:
         """A network read as the recipe trains it, with what the recipe wraps around it for sampling."""
-        return self.read(in_precision(network, self.precision))
+        return self.read(in_precision(network, self.precision_on(next(network.parameters()).device.type)))
 
     def read(self, answer: Callable[..., torch.Tensor]) -> Any:
         """The same of any answer(xt, t, condition)."""
@@ -151,13 +151,12 @@ class Run:
             return denoiser
         return guided(denoiser, self.recipe.sampling, self.limits)
 
-    @property
-    def precision(self) -> Literal["fp32", "bf16"]:
-        """What it is sampled in: what it was trained in, unless that was bf16 by choice and is not fast here."""
+    def precision_on(self, device: str) -> Literal["fp32", "bf16"]:
+        """What it is sampled in: what it was trained in, unless that was bf16 by choice and is not fast there."""
         wanted = self.recipe.training.precision
         if wanted != "auto":
             return wanted
-        return "bf16" if self.machine.get("precision", "bf16") == "bf16" and native_bf16() else "fp32"
+        return "bf16" if self.machine.get("precision", "bf16") == "bf16" and native_bf16(device) else "fp32"
 
     @property
     def limits(self) -> tuple[float, float] | None:

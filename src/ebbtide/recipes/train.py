@@ -88,10 +88,12 @@ def _trial(recipe: Recipe, dataset: Dataset, before: Run | None, accelerator: Ac
     Several processes have to agree, and short runs are over sooner than a trial: there the hardware alone decides.
     """
     if before is not None and recipe.training.precision == before.recipe.training.precision:
-        recipe = replace(recipe, training=replace(recipe.training, precision=before.precision))
+        recipe = replace(
+            recipe, training=replace(recipe.training, precision=before.precision_on(accelerator.device.type))
+        )
     short = recipe.training.updates is not None and recipe.training.updates <= WORTH
     if short or accelerator.num_processes > 1:
-        return Trial(precision=precision_by_hardware(recipe))
+        return Trial(precision=precision_by_hardware(recipe, accelerator.device.type))
     return tried(recipe, dataset, accelerator.device.type)
 
 

@@ -71,8 +71,8 @@ def tried(recipe: Recipe, dataset: Dataset, device: str = "auto") -> Trial:
     few = min(batch, max(1, int(FLOPS // max(flops, 1.0))))
     times = partial(_times, recipe, dataset, device_of(device))
     gain = None
-    if recipe.training.precision != "auto" or not native_bf16() or flops > LARGE or device_of(device) != "cpu":
-        chosen = precision_by_hardware(recipe)
+    if recipe.training.precision != "auto" or not native_bf16(device) or flops > LARGE or device_of(device) != "cpu":
+        chosen = precision_by_hardware(recipe, device)
         taken = times(chosen, few)
     else:
         both = {one: times(one, few) for one in ("bf16", "fp32")}
@@ -89,11 +89,11 @@ def tried(recipe: Recipe, dataset: Dataset, device: str = "auto") -> Trial:
     return Trial(precision=chosen, speed=batch / seconds, gain=gain)
 
 
-def precision_by_hardware(recipe: Recipe) -> Chosen:
+def precision_by_hardware(recipe: Recipe, device: str) -> Chosen:
     """What `auto` means where nothing is tried out."""
     wanted = recipe.training.precision
     if wanted == "auto":
-        return "bf16" if native_bf16() else "fp32"
+        return "bf16" if native_bf16(device) else "fp32"
     return wanted
 
 

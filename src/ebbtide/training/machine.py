@@ -22,20 +22,21 @@ from ebbtide.threads import paced
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def native_bf16() -> bool:
-    """Whether bf16 is done in hardware; emulated, it is slower than float32.
+def native_bf16(device: str = "auto") -> bool:
+    """Whether a device does bf16 in hardware; emulated, it is slower than float32.
 
     CPUs with AMX multiply it in tiles, those with AVX-512 BF16 in vectors, ARM's with their own instructions.
     """
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    kind = device_of(device)
+    if kind != "cpu":
+        return kind.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()
     return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def is_bf16(precision: Precision) -> bool:
-    """Whether `auto`, `fp32` or `bf16` means bf16 here, as far as the hardware tells (`recipes.trial` tries it)."""
-    return precision == "bf16" or (precision == "auto" and native_bf16())
+def is_bf16(precision: Precision, device: str = "auto") -> bool:
+    """Whether `auto`, `fp32` or `bf16` means bf16 there, as far as the hardware tells (`recipes.trial` tries it)."""
+    return precision == "bf16" or (precision == "auto" and native_bf16(device))
 
 
 def in_precision(network: nn.Module, precision: Precision) -> Callable[..., Tensor]:
@@ -113,7 +114,7 @@ def accelerator_of(precision: Precision = "auto", device: str = "auto") -> Accel
     Several processes share the GPUs among them: a single one (cuda:1) is refused there.
     """
     require(precision in ("auto", "fp32", "bf16"), f"precision={precision!r} came, expected auto, fp32 or bf16")
-    wanted = "bf16" if is_bf16(precision) else "no"
+    wanted = "bf16" if is_bf16(precision, device) else "no"
     place = torch.device(device_of(device))
     if place.index is not None:
         alone = os.environ.get("WORLD_SIZE", "1") == "1"
