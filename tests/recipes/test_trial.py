@@ -76,7 +76,8 @@ def test_a_large_batch_is_drawn_out_from_two_small_ones(able, monkeypatch):
 
 
 @pytest.mark.parametrize(("shape", "classes"), [((2,), 0), ((1, 8, 8), 3)])
-def test_a_trial_takes_real_updates_and_leaves_no_trace(shape, classes):
+def test_a_trial_takes_real_updates_and_leaves_no_trace(shape, classes, monkeypatch):
+    monkeypatch.setattr(trial, "SECONDS", 0.0)
     recipe, before = small("moons" if len(shape) == 1 else "digits"), torch.get_rng_state()
     found = tried(recipe, made_up(shape, classes))
     assert found.speed > 0
@@ -85,6 +86,7 @@ def test_a_trial_takes_real_updates_and_leaves_no_trace(shape, classes):
 
 def test_training_is_the_same_with_and_without_a_trial(tmp_path, monkeypatch):
     monkeypatch.setattr("ebbtide.recipes.train.WORTH", 0)
+    monkeypatch.setattr(trial, "SECONDS", 0.0)
     happened = trained(small("swiss-roll"), tmp_path / "tried")
     assert any("to expect" in getattr(one, "text", "") for one in happened)
     assert not differing(last(point_run()), last(tmp_path / "tried"))

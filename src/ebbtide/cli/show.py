@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def _preset_facts(preset: Preset) -> dict[str, str]:
     """Its cost, for the examples that it is meant for."""
     shape = "x".join(map(str, preset.shape))
     labels = f", {preset.classes} classes" if preset.classes else ""
-    trial = tried(preset.recipe, made_up(preset.shape, preset.classes))
+    with screen.status(f"trying out {preset.recipe.name}") if screen.is_terminal else contextlib.nullcontext():
+        trial = tried(preset.recipe, made_up(preset.shape, preset.classes))
     return {
         "preset": f"{preset.recipe.name}: {preset.about}",
         "cost for": f"examples of {shape}{labels}, in batches of {preset.recipe.training.batch}",
