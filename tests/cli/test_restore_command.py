@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ebbtide.evaluation.pictures import GAP
+from ebbtide.recipes.run_data import RunData
 from trials import call, colour_run, everything_in, grey_run, pictures, point_run, refusal, table_run
 
 TITLES = 20
@@ -82,12 +83,8 @@ def test_the_options_change_what_comes_of_it(tmp_path, options):
 
 def test_held_out_examples_are_taken_where_there_are_some(tmp_path, monkeypatch):
     asked = []
-    from ebbtide.cli import restore as module
-
-    real = module.build_data
-    monkeypatch.setattr(
-        module, "build_data", lambda recipe, split, range: asked.append(split) or real(recipe, split, range)
-    )
+    whole = RunData.whole
+    monkeypatch.setattr(RunData, "whole", lambda data, split: asked.append(split) or whole(data, split))
     assert call("restore", grey_run(), "--examples", 3, "--out", tmp_path / "out.png").code == 0
     assert asked == ["test"]
 

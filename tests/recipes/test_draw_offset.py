@@ -10,7 +10,7 @@ from ebbtide.recipes.run import open_run, with_sampling
 from trials import grey_run
 
 
-@pytest.mark.parametrize("sampling", [{"eta": 0.0}, {"sampler": "ancestral"}])
+@pytest.mark.parametrize("sampling", [{"sampler": "ddim", "eta": 0.0}, {"sampler": "ancestral"}])
 def test_an_offset_goes_on_where_the_samples_before_ended(sampling):
     run = open_run(grey_run())
     run = with_sampling(run, replace(run.recipe.sampling, steps=3, **sampling))

@@ -23,6 +23,7 @@ from ebbtide.recipes.bits import Asked, BitsSettings, ask, check_ode, join, meas
 from ebbtide.recipes.build import build_data
 from ebbtide.recipes.pixels import decoder_file, find_decoder, train_decoder
 from ebbtide.recipes.run import DataFacts, Run, open_run
+from ebbtide.recipes.run_data import RunData
 from ebbtide.schedules import FunctionSchedule
 from parts import SIGMAS
 from trials import grey_run, point_run, relabelled, small, table_run, trained
@@ -101,7 +102,8 @@ def finite_images(log_snr):
     oracle = FiniteOracle(data.batch(range(6)).x0.double(), LINE)
     run = Run(path=Path("nowhere"), recipe=small(), data=DataFacts.of(data), machine={})
     ladder = Limit(LINE.schedule, log_snr)
-    asked = Asked(run=run, settings=BitsSettings(), denoiser=oracle, dataset=data, ladder=ladder)
+    found = RunData(run=run, recipe=run.recipe.data, train=data, own=True)
+    asked = Asked(run=run, settings=BitsSettings(), denoiser=oracle, data=found, dataset=data, ladder=ladder)
 
     def decode(estimate, x0):
         points = oracle.points.flatten(1)

@@ -34,7 +34,7 @@ def log_abar_of_level(level: Level) -> Float64[Tensor, "*batch"]:
 
     Raises EbbtideError for levels that do not preserve variance: betas alone do not tell them.
     """
-    away = (level.alpha.square() + level.sigma.square() - 1).abs()
+    away = (level.alpha.square() + level.sigma.square() - 1).detach().abs()
     off = float(away.max()) if away.numel() else 0.0
     require(
         off < 1e-9,
