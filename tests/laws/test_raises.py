@@ -12,7 +12,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 OWN = {"EbbtideError", "TrainingStopped"}
 OTHERS = {
     "cli/options.py": {"SystemExit"},  # help has been printed, and nothing is left to do
-    "cli/words.py": {"ValueError"},  # as int() and float() say that a word is no number; the option is named above them
+    "cli/parsing.py": {
+        "ValueError"
+    },  # as int() and float() say that a word is no number; the option is named above them
     "json_files.py": {"ValueError"},  # what a hook of json's reader says; the file is named where it is caught
     "cli/evaluate.py": {"AssertionError"},  # a bug if it is ever seen
     "cli/train.py": {"KeyboardInterrupt"},  # the way out of training, caught by the command

@@ -84,6 +84,11 @@ class Option:
         return self.kind is bool and not self.many
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All its names, the one to speak of it by first."""
+        return (self.name, self.off) if self.switch else (self.short, self.name) if self.short else (self.name,)
+
+    @property
     def nested(self) -> bool:
         """Whether it belongs to a part of what the command is told, such as a recipe."""
         return len(self.path) > 1

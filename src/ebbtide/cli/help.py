@@ -59,10 +59,9 @@ def option_names(option: Option) -> str:
         words = f"{option.name} ..." if option.many else option.name
         return words if option.default is MISSING else f"[{words}]"
     if option.switch:
-        return f"{option.name}, {option.off}" if option.default is True else option.name
+        return ", ".join(option.names) if option.default is True else option.name
     value = {int: "N", float: "X", Size: "N|HxW"}.get(option.kind, option.path[-1].upper().split("_")[-1])
-    names = f"{option.short}, {option.name}" if option.short else option.name
-    return f"{names} {value}" + (" ..." if option.many else "")
+    return f"{', '.join(option.names)} {value}" + (" ..." if option.many else "")
 
 
 def _told(option: Option) -> str:

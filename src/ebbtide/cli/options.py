@@ -14,9 +14,9 @@ from rich.text import Text
 
 from ebbtide.cli.fields import made, options_of
 from ebbtide.cli.help import ALL, SHORT, help_text, option_names
+from ebbtide.cli.parsing import read
 from ebbtide.cli.standard_output import StandardOutput
-from ebbtide.cli.words import Words
-from ebbtide.errors import printable
+from ebbtide.errors import EbbtideError, printable
 
 Options = TypeVar("Options")
 
@@ -67,7 +67,10 @@ def parse(
         whole = f"{inspect.cleandoc(kind.__doc__ or '')}\n\n{about}"
         print(help_text(usage, whole, options, more, everything=any(word in asked for word in ALL)))
         raise SystemExit(0)
-    return cast(Options, made(kind, Words(command, options, renamed or {}).read(arguments), default))
+    try:
+        return cast(Options, made(kind, read(options, arguments, renamed or {}), default))
+    except EbbtideError as error:
+        raise EbbtideError(f"{error} All options: ebbtide {command} --help") from None
 
 
 def wrote(path: Path, what: str) -> None:

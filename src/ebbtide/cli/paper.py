@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 
 WIDEST, NARROWEST = 110, 50
+FIRST_COLUMN = re.compile(r"^( *(?:\S.*? {2,})?)")
 
 
 def width(most: int = WIDEST) -> int:
@@ -26,19 +28,6 @@ def filled(text: str) -> str:
 
 def _wrapped_line(line: str) -> str:
     """A line of a list, `  name   what it is`: what is too long goes on under its second column."""
-    name, gap, rest = line.rstrip().partition("  ") if not line.startswith(" ") else _columns(line.rstrip())
-    begin = name + gap
-    return (
-        textwrap.fill(
-            rest, width(), initial_indent=begin, subsequent_indent=" " * (len(begin) or 2), break_on_hyphens=False
-        )
-        or begin
-    )
-
-
-def _columns(line: str) -> tuple[str, str, str]:
-    stripped = line.lstrip()
-    name, gap, rest = stripped.partition("  ")
-    spaces = len(rest) - len(rest.lstrip())
-    indent = line[: len(line) - len(stripped)]
-    return (indent + name, gap + " " * spaces, rest.lstrip()) if gap else (indent, "", stripped)
+    _, begin, rest = re.split(FIRST_COLUMN, line.rstrip(), maxsplit=1)
+    under = " " * (len(begin) or 2)
+    return textwrap.fill(rest, width(), initial_indent=begin, subsequent_indent=under, break_on_hyphens=False) or begin
