@@ -354,7 +354,7 @@ def test_data_are_examined_alone(tmp_path, monkeypatch):
     assert "1 of 21 files cannot be read and are left out: broken.png" in out
     assert "broken files" in out.splitlines()[-1]
     assert set(everything_in(tmp_path)) == {f"folder/{path.name}" for path in folder.iterdir()}
-    assert "there is nothing called" in examined("digit")
+    assert "Did you mean digits" in refusal("doctor", "digit")
     points = np.random.default_rng(0).standard_normal((200, 3))
     np.save("points.npy", points)
     assert "nothing is wrong" in examined("points.npy", code=0)

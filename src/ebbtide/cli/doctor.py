@@ -11,10 +11,12 @@ from rich.progress import Progress as Bar
 
 from ebbtide.cli.fields import Positional
 from ebbtide.cli.options import parse, screen, styled, wrote
+from ebbtide.data import BUILT_IN
+from ebbtide.data.source import is_missing
 from ebbtide.doctor.finding import Finding, Progress, in_order
 from ebbtide.doctor.levels import Errors
 from ebbtide.doctor.network import Levels
-from ebbtide.errors import require
+from ebbtide.errors import near_misses, require
 from ebbtide.evaluation.diagnosis import count_in_words, errors_figure
 from ebbtide.evaluation.figures import png_bytes
 from ebbtide.files import write_atomically
@@ -86,6 +88,8 @@ def _findings(options: DoctorOptions, run: Run | None, device: str) -> Iterator[
         if options.data is not None:
             recipe = replace(recipe, data=replace(recipe.data, source=options.data))
         return examine_recipe(recipe)
+    near = near_misses(options.target, [*PRESETS, *BUILT_IN])
+    require(not is_missing(options.target), f"there is no run, preset, recipe or data called {options.target!r}.{near}")
     require(options.data is None, f"--data came, but {options.target!r} is neither a run nor a recipe: drop it")
     return examine_data(DataRecipe(source=options.target))
 
