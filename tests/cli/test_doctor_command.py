@@ -159,7 +159,7 @@ def test_points_are_examined_too(tmp_path, undrawn):
 )
 def test_the_exit_code_is_3_where_something_is_wrong(monkeypatch, findings, code):
     monkeypatch.setattr(command, "examine_data", lambda recipe: iter(findings))
-    out = examined("anything", code=code)
+    out = examined("patches", code=code)
     assert ("nothing is wrong" in out) == (code == 0)
     assert "the likely cause" not in out
 
@@ -167,11 +167,11 @@ def test_the_exit_code_is_3_where_something_is_wrong(monkeypatch, findings, code
 def test_on_a_terminal_the_work_is_seen_and_elsewhere_only_what_was_found(monkeypatch):
     work = [Progress("errors of something", 1, 2), fine("data: files", "a")]
     monkeypatch.setattr(command, "examine_data", lambda recipe: iter(work))
-    assert "something" not in examined("anything", code=0)
+    assert "something" not in examined("patches", code=0)
     terminal = Screen(file=io.StringIO(), force_terminal=True, highlight=False, width=250)
     monkeypatch.setattr(command, "screen", terminal)
     monkeypatch.setattr(command, "examine_data", lambda recipe: iter(work[:1]))
-    examined("anything", code=0)
+    examined("patches", code=0)
     assert "errors of something" in terminal.file.getvalue()
 
 
@@ -184,7 +184,7 @@ def test_causes_come_first_and_once_and_brief_leaves_out_what_is_fine(monkeypatc
         wrong("weights: size", "large", "[data] that are not normalised"),
     ]
     monkeypatch.setattr(command, "examine_data", lambda recipe: iter(findings))
-    lines = examined("anything").splitlines()
+    lines = examined("patches").splitlines()
     assert lines == [
         "wrong  data: range: too [large]",
         "wrong  weights: size: large",
@@ -193,7 +193,7 @@ def test_causes_come_first_and_once_and_brief_leaves_out_what_is_fine(monkeypatc
         "fine   data: files: all [bold]well[/]",
         "3 of 5 checks found something wrong, 1 worth a note; the likely cause: [data] that are not normalised",
     ]
-    assert examined("anything", "--brief").splitlines() == [line for line in lines if not line.startswith("fine")]
+    assert examined("patches", "--brief").splitlines() == [line for line in lines if not line.startswith("fine")]
 
 
 # --- broken runs ------------------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def test_a_wrong_option_is_one_line_and_nothing_is_written(run, case):
 
 
 def test_data_of_data_are_refused():
-    assert "drop it" in refusal("doctor", "digits.npy", "--data", "digits")
+    assert "drop it" in refusal("doctor", "patches", "--data", "digits")
 
 
 def test_a_run_without_a_checkpoint_or_with_a_damaged_recipe_is_refused(run):
