@@ -17,6 +17,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,17 +38,27 @@ SHARE_FALLEN = 0.2
 """The same, after the speed has fallen."""
 
 
-def choose(first: int, most: int) -> Generator[int, float, None]:
+@dataclass
+class Trials:
+    """What the plans of a process share. lost: the seconds that the last trial of any of them cost; None before it."""
+
+    lost: float | None = None
+
+
+def choose(first: int, most: int, trials: Trials) -> Generator[int, float, None]:
     """A plan: yields how many threads the next piece is computed with, and is sent how many seconds that took.
 
-    It climbs: from `first` by halves, then by doubles up to `most`, as long as that is no slower; the best are tried
-    `ROUNDS` times more, and the least mean wins. The first piece of all warms up caches and is not counted; it has half
-    the threads, as that is never much slower, and more can be.
+    The first plan of a process tries at once; a later one begins with what the others found, and tries when that has
+    earned what trying cost last. Trying climbs: from the present number by halves, then by doubles up to `most`, as long
+    as that is no slower; the best are tried `ROUNDS` times more, and the least mean wins. The very first piece warms up
+    caches and is not counted; it has half the threads, as that is never much slower, and more can be.
     """
     now = first
-    yield max(1, first // 2)
-    present = yield now
+    yield max(1, first // 2) if trials.lost is None else now
+    usual = present = yield now
     while True:
+        if trials.lost is not None:
+            present = yield from _as_it_is(now, usual, trials.lost)
         times = {now: [present]}
         for climb in (lambda n: n // 2, lambda n: min(2 * n, most)):
             best = min(times, key=lambda n: times[n][0])
@@ -65,15 +76,19 @@ def choose(first: int, most: int) -> Generator[int, float, None]:
                     times[number].append((yield number))
         now = min(near, key=lambda n: statistics.fmean(times[n]))
         usual = statistics.fmean(times[now])
-        lost = sum(max(0.0, seconds - usual) for taken in times.values() for seconds in taken)
-        spent, last = 0.0, deque[float](maxlen=LAST)
-        while True:
-            present = yield now
-            spent += present
-            last.append(present)
-            fallen = sum(last) > FALLEN * LAST * usual  # one piece is enough, if it is slow enough
-            if spent > lost / SHARE + LAST * usual or (fallen and spent > lost / SHARE_FALLEN):
-                break
+        trials.lost = sum(max(0.0, seconds - usual) for taken in times.values() for seconds in taken)
+
+
+def _as_it_is(now: int, usual: float, lost: float) -> Generator[int, float, float]:
+    """Pieces in the same number of threads until it is time to try again; returns what the last one took."""
+    spent, last = 0.0, deque[float](maxlen=LAST)
+    while True:
+        present = yield now
+        spent += present
+        last.append(present)
+        fallen = sum(last) > FALLEN * LAST * usual  # one piece is enough, if it is slow enough
+        if spent > lost / SHARE + LAST * usual or (fallen and spent > lost / SHARE_FALLEN):
+            return present
 
 
 class _Plans:
@@ -82,6 +97,7 @@ class _Plans:
     def __init__(self) -> None:
         self.most: int | None = None
         self.ours: int | None = None
+        self.trials = Trials()
         self.next: dict[Hashable, tuple[Generator[int, float, None], int]] = {}
 
     @contextlib.contextmanager
@@ -93,7 +109,7 @@ class _Plans:
             yield
             return
         if kind not in self.next:
-            plan = choose(present, self.most)
+            plan = choose(present, self.most, self.trials)
             self.next[kind] = (plan, next(plan))
         plan, number = self.next[kind]
         if number != present:
