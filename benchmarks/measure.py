@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,13 @@ def seconds_of(work: Callable[[], object], times: int = 1) -> float:
 def interleaved(
     works: Mapping[str, Callable[[], object]], rounds: int, *, warmup: int = 2, times: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds a call of each, in each round; in a round all take turns, the order turning from round to round."""
+    """Seconds a call of each, in each round; in a round all take turns, the order turning from round to round.
+
+    All with the same number of threads, that of the environment or as many as there are cores.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())  # nobody chooses another
     for work in works.values():
         for _ in range(warmup):
             work()

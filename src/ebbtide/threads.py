@@ -49,9 +49,9 @@ def choose(first: int, most: int, trials: Trials) -> Generator[int, float, None]
     """A plan: yields how many threads the next piece is computed with, and is sent how many seconds that took.
 
     The first plan of a process tries at once; a later one begins with what the others found, and tries when that has
-    earned what trying cost last. Trying climbs: from the present number by halves, then by doubles up to `most`, as long
-    as that is no slower; the best are tried `ROUNDS` times more, and the least mean wins. The very first piece warms up
-    caches and is not counted; it has half the threads, as that is never much slower, and more can be.
+    earned what trying cost last. Trying climbs: from the present number by halves, then by doubles up to `most`, as
+    long as that is no slower; the best are tried `ROUNDS` times more, and the least mean wins.
+    The very first piece warms up caches and is not counted; it has half the threads, as more can be much slower.
     """
     now = first
     yield max(1, first // 2) if trials.lost is None else now
